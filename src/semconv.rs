@@ -22,3 +22,7 @@ pub const OTEL_SESSION_SAMPLED: &str = "otel_session.sampled";
 pub const EVENT_SESSION_START: &str = "session.start";
 /// The event `session.end`: a session has ended.
 pub const EVENT_SESSION_END: &str = "session.end";
+/// The metric `otel_session.losses`: losses by reason.
+pub const METRIC_OTEL_SESSION_LOSSES: &str = "otel_session.losses";
+/// The attribute `otel_session.loss.reason`: why something was lost.
+pub const OTEL_SESSION_LOSS_REASON: &str = "otel_session.loss.reason";

@@ -1,0 +1,119 @@
+//! Which signals count as activity, and so keep a session alive.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use opentelemetry::logs::Severity;
+
+use crate::telemetry::{Loss, LossCounters};
+
+/// Which signals keep a session alive.
+///
+/// Whatever the policy: every signal is stamped, a signal after the end of a session starts the next one, and reading never
+/// extends anything.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Activity {
+    /// Every span that starts and every log that is emitted. The default.
+    #[default]
+    EverySignal,
+    /// Only [`Sessions::record_activity`](crate::Sessions::record_activity).
+    Explicit,
+    /// The signals that a filter accepts: see [`Activity::filter`].
+    #[doc(hidden)]
+    Filter(Filter),
+}
+
+/// A filter of signals.
+#[derive(Clone)]
+#[doc(hidden)]
+pub struct Filter(Arc<dyn Fn(&Signal<'_>) -> bool + Send + Sync>);
+
+impl Activity {
+    /// The signals that `accepts` returns true for. It runs for every signal, on the thread of the signal, so it should be
+    /// quick; if it panics the signal counts as activity, and the panic is counted.
+    pub fn filter(accepts: impl Fn(&Signal<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self::Filter(Filter(Arc::new(accepts)))
+    }
+
+    #[inline]
+    pub(crate) fn counts<'a>(&self, losses: &LossCounters, signal: impl FnOnce() -> Signal<'a>) -> bool {
+        match self {
+            Self::EverySignal => true,
+            Self::Explicit => false,
+            Self::Filter(filter) => {
+                let signal = signal();
+                catch_unwind(AssertUnwindSafe(|| (filter.0)(&signal))).unwrap_or_else(|_| {
+                    losses.add(Loss::FilterPanic, 1);
+                    true
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EverySignal => "EverySignal",
+            Self::Explicit => "Explicit",
+            Self::Filter(_) => "Filter",
+        })
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
+/// What kind of signal asks whether it is activity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SignalKind {
+    /// An OpenTelemetry span that starts.
+    Span,
+    /// An OpenTelemetry log record or event that is emitted.
+    Log,
+    /// A `tracing` span that is created.
+    TracingSpan,
+    /// A `tracing` event.
+    TracingEvent,
+}
+
+/// A signal, as far as it is known before it is stamped. Spans reach a processor without their name.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal<'a> {
+    pub(crate) kind: SignalKind,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) severity: Option<Severity>,
+}
+
+impl Signal<'_> {
+    /// What kind of signal it is.
+    #[must_use]
+    pub fn kind(&self) -> SignalKind {
+        self.kind
+    }
+
+    /// The event name of a log, or the name of a `tracing` span or event.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name
+    }
+
+    /// The target of a log or of a `tracing` span or event.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.target
+    }
+
+    /// The severity of a log, or the level of a `tracing` span or event.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.severity
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong when sessions are built or shut down.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A setting that cannot work. The message names the setting, its value and what to use instead.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A duration is zero, too long, or does not fit another one.
+    Duration {
+        /// The name of the builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: Duration,
+        /// What to use instead.
+        fix: String,
+    },
+    /// A text cannot be exported as it is.
+    Text {
+        /// The name of the builder's method.
+        setting: &'static str,
+        /// Why it was refused.
+        problem: InvalidSessionId,
+    },
+    /// The keeper thread could not be started.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duration { setting, value, fix } => write!(f, "{setting}({value:?}): {fix}"),
+            Self::Text { setting, problem } => {
+                write!(f, "{setting}: {problem}; use 1 to 200 bytes without control characters")
+            }
+            Self::Thread(error) => write!(f, "the keeper thread could not be started: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Duration { .. } => None,
+            Self::Text { problem, .. } => Some(problem),
+            Self::Thread(error) => Some(error),
+        }
+    }
+}
+
+/// Sessions were ended, but not everything could be delivered.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// Flushing took longer than allowed; it goes on in the background.
+    Timeout(Duration),
+    /// Pipelines failed to flush, each with its own message.
+    Flush(Vec<String>),
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(timeout) => write!(f, "flushing took longer than {timeout:?}; allow more time"),
+            Self::Flush(errors) => write!(f, "flushing failed: {}", errors.join("; ")),
+        }
+    }
+}
+
+impl std::error::Error for ShutdownError {}
+
+/// The greatest length of a session id, in bytes.
+pub(crate) const MAX_ID_BYTES: usize = 200;
+
+/// Why a text is not a session id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidSessionId {
+    /// It is empty.
+    Empty,
+    /// It is longer than [`SessionId::MAX_BYTES`](crate::SessionId::MAX_BYTES).
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// It holds a control character, which could break a log line or a header.
+    ControlCharacter,
+}
+
+impl fmt::Display for InvalidSessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a session id must not be empty"),
+            Self::TooLong { bytes } => {
+                write!(f, "a session id has at most {MAX_ID_BYTES} bytes, this one has {bytes}")
+            }
+            Self::ControlCharacter => f.write_str("a session id must not hold control characters"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidSessionId {}

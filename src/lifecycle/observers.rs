@@ -1,0 +1,150 @@
+//! Observers of transitions: told in order, one call at a time each, never under a lock of ours.
+//!
+//! Each observer has a queue of its own. Whoever finds it idle runs it until the queue is empty; normally that is the
+//! keeper. So an observer may call anything of ours, even register another observer or rotate; what that causes waits in
+//! the queues. A panic is caught and counted; an observer that lags more than [`WAITING_BOUND`] transitions loses the
+//! oldest, counted.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::session::Transition;
+use crate::sync::Mutex;
+use crate::telemetry::{Loss, LossCounters};
+
+/// The most transitions that may wait for one observer.
+const WAITING_BOUND: usize = 65_536;
+
+type Callback = Box<dyn FnMut(&Transition) + Send>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Observers {
+    list: Mutex<Vec<Arc<Observer>>>,
+}
+
+pub(crate) struct Observer {
+    active: AtomicBool,
+    waiting: Mutex<Waiting>,
+    callback: Mutex<Callback>,
+}
+
+struct Waiting {
+    transitions: VecDeque<Transition>,
+    /// Someone is in the callback, or about to be.
+    running: bool,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("active", &self.active).finish_non_exhaustive()
+    }
+}
+
+impl Observers {
+    /// Adds an observer whose first transition is `first`. It has not run yet: see [`Observer::run`].
+    pub(crate) fn add(&self, callback: Callback, first: Option<Transition>) -> Arc<Observer> {
+        let observer = Arc::new(Observer {
+            active: AtomicBool::new(true),
+            waiting: Mutex::new(Waiting { transitions: first.into_iter().collect(), running: false }),
+            callback: Mutex::new(callback),
+        });
+        self.list.lock().push(observer.clone());
+        observer
+    }
+
+    /// Queues a transition for every observer.
+    pub(crate) fn tell(&self, transition: &Transition, losses: &LossCounters) {
+        for observer in self.list.lock().iter() {
+            let mut waiting = observer.waiting.lock();
+            if waiting.transitions.len() >= WAITING_BOUND {
+                waiting.transitions.pop_front();
+                losses.add(Loss::ObserverQueueFull, 1);
+            }
+            waiting.transitions.push_back(transition.clone());
+        }
+    }
+
+    /// Runs every observer that has something waiting and that nobody else is running.
+    pub(crate) fn run(&self, losses: &LossCounters) {
+        let observers = {
+            let mut list = self.list.lock();
+            list.retain(|observer| observer.active.load(Ordering::Acquire));
+            list.clone()
+        };
+        for observer in observers {
+            observer.run(losses);
+        }
+    }
+
+    /// Whether nothing is waiting and nobody is in a callback.
+    pub(crate) fn idle(&self) -> bool {
+        self.list.lock().iter().all(|observer| {
+            let waiting = observer.waiting.lock();
+            !observer.active.load(Ordering::Acquire) || (waiting.transitions.is_empty() && !waiting.running)
+        })
+    }
+}
+
+impl Observer {
+    /// Calls the callback until nothing is waiting; does nothing if another thread, or a call further up the stack, is at it.
+    pub(crate) fn run(&self, losses: &LossCounters) {
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.running || waiting.transitions.is_empty() {
+                return;
+            }
+            waiting.running = true;
+        }
+        loop {
+            let transition = {
+                let mut waiting = self.waiting.lock();
+                match waiting.transitions.pop_front() {
+                    Some(transition) => transition,
+                    None => {
+                        waiting.running = false;
+                        return;
+                    }
+                }
+            };
+            if !self.active.load(Ordering::Acquire) {
+                continue;
+            }
+            // Only the runner takes this lock, so it guards nothing that anyone else could wait for.
+            let mut callback = self.callback.lock();
+            if catch_unwind(AssertUnwindSafe(|| callback(&transition))).is_err() {
+                losses.add(Loss::ObserverPanic, 1);
+            }
+        }
+    }
+}
+
+/// Keeps an observer subscribed; dropping it unsubscribes.
+///
+/// A call that is under way when the watch is dropped still finishes; none begins afterwards.
+#[must_use = "dropping a watch unsubscribes its observer; call detach() to keep it for good"]
+#[derive(Debug)]
+pub struct Watch {
+    observer: Weak<Observer>,
+}
+
+impl Watch {
+    pub(crate) fn new(observer: &Arc<Observer>) -> Self {
+        Self { observer: Arc::downgrade(observer) }
+    }
+
+    /// Keeps the observer for as long as the sessions live.
+    pub fn detach(mut self) {
+        self.observer = Weak::new();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.upgrade() {
+            observer.active.store(false, Ordering::Release);
+        }
+    }
+}

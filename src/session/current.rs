@@ -1,0 +1,281 @@
+//! The current session, for any number of threads: readers are lock-free, decisions are made one at a time.
+//!
+//! A signal loads one pointer and compares one tick. Only when the tick has changed does it read the boot-time clock and
+//! note the activity, and only when the session is over does it take the lock, under which [`Chain`] decides. What was
+//! decided is handed to the [`Sink`] before the new session is published, so whoever sees a session finds its records.
+//!
+//! Failure: the user's id generator runs outside the lock, one call at a time; if it panics, is slower than
+//! [`GENERATOR_BOUND`] for the others who wait, or calls back into us, an id of our own is used and counted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::chain::{Chain, Decided};
+use super::id::{IdSource, SessionId};
+use super::live::{Live, Touched};
+use super::snapshot::{EndReason, Session, Snapshot};
+use crate::clock::{Moment, Source};
+use crate::sync::{Condvar, Mutex, MutexGuard, Published, this_thread};
+use crate::telemetry::{Loss, LossCounters};
+
+/// How long a thread waits for another thread's call of the user's id generator.
+const GENERATOR_BOUND: Duration = Duration::from_secs(1);
+
+/// Takes what was decided. Called under the decision lock: it must be quick and must not call back.
+pub(crate) trait Sink {
+    fn decided(&self, decided: Decided);
+}
+
+#[derive(Debug)]
+pub(crate) struct Current<S> {
+    published: Published<Live>,
+    chain: Mutex<Chain>,
+    id_made: Condvar,
+    clock: Source,
+    ids: IdSource,
+    losses: Arc<LossCounters>,
+    sink: S,
+}
+
+impl<S: Sink> Current<S> {
+    pub(crate) fn new(chain: Chain, clock: Source, ids: IdSource, losses: Arc<LossCounters>, sink: S) -> Self {
+        Self {
+            published: Published::empty(),
+            chain: Mutex::new(chain),
+            id_made: Condvar::new(),
+            clock,
+            ids,
+            losses,
+            sink,
+        }
+    }
+
+    pub(crate) fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    pub(crate) fn clock(&self) -> &Source {
+        &self.clock
+    }
+
+    /// A signal happened: returns the session that it happens in, starting one if there is none. Only an `active` signal
+    /// extends the session. `trigger` tells the signal's own time, and is asked only when a session must start.
+    /// None only after [`stop`](Self::stop), if there never was a session.
+    #[inline]
+    pub(crate) fn touch(&self, active: bool, trigger: impl FnOnce() -> Option<i64>) -> Option<&'static Live> {
+        let tick = self.clock.tick();
+        if let Some(live) = self.published.load()
+            && live.seen(tick, active)
+        {
+            return Some(live);
+        }
+        self.touch_at_new_tick(tick, active, trigger)
+    }
+
+    #[cold]
+    fn touch_at_new_tick(
+        &self,
+        tick: i64,
+        active: bool,
+        trigger: impl FnOnce() -> Option<i64>,
+    ) -> Option<&'static Live> {
+        if let Some(live) = self.published.load() {
+            let now = self.clock.moment();
+            match live.touch(now, tick, active) {
+                Touched::Kept => return Some(live),
+                Touched::WallBack => self.chain.lock().wall_set_back(now),
+                Touched::Over => {}
+            }
+        }
+        let trigger = trigger();
+        let (mut chain, now) = self.lock_with_id(Chain::needs_session);
+        if chain.stopped {
+            return chain.last;
+        }
+        if chain.needs_session(now) {
+            self.start(&mut chain, now, trigger, None);
+        }
+        let live = chain.live?;
+        live.touch(now, tick, active);
+        Some(live)
+    }
+
+    /// Ends the live session now and starts the next; after a stop, returns the last session.
+    pub(crate) fn rotate(&self) -> Option<Session> {
+        let (mut chain, now) = self.lock_with_id(|chain, _| !chain.stopped);
+        if chain.stopped {
+            return chain.last.map(|last| Session(&last.snapshot));
+        }
+        Some(self.start(&mut chain, now, None, Some(EndReason::Rotated)))
+    }
+
+    /// Ends what is live (if due, or with `reason` if one is given) and starts the next, as one transition.
+    fn start(&self, chain: &mut Chain, now: Moment, trigger: Option<i64>, reason: Option<EndReason>) -> Session {
+        let ended = match reason {
+            Some(reason) => chain.end_now(now, reason),
+            None => chain.end_if_due(now),
+        };
+        let user_ids = matches!(self.ids, IdSource::User(_));
+        let session = chain.start(now, trigger, &self.losses, user_ids);
+        self.sink.decided(chain.decided(now, ended, Some(session)));
+        self.published.store(chain.live);
+        session
+    }
+
+    /// Ends the live session now; the next one will be unlinked.
+    pub(crate) fn end(&self) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Ended));
+        chain.unlink();
+    }
+
+    /// Ends the live session if it is due. For the keeper; the next session is linked.
+    pub(crate) fn end_if_due(&self) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
+    }
+
+    /// Ends the live session because its last pipeline goes. The next signal starts another.
+    pub(crate) fn suspend(&self) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+    }
+
+    /// Ends the live session for good: nothing starts any more.
+    pub(crate) fn stop(&self) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        chain.stopped = true;
+    }
+
+    fn end_alone(
+        &self,
+        chain: &mut Chain,
+        now: Moment,
+        end: impl FnOnce(&mut Chain) -> Option<super::snapshot::EndedSession>,
+    ) {
+        if let Some(ended) = end(chain) {
+            self.sink.decided(chain.decided(now, Some(ended), None));
+            self.published.store(None);
+        }
+    }
+
+    /// The live session; none once it is over. Changes nothing.
+    pub(crate) fn peek(&self) -> Option<Session> {
+        loop {
+            let live = self.published.load()?;
+            let now = self.clock.moment();
+            if let Some(last) = live.last_activity() {
+                return live.limits.reached(last, now.boot).is_none().then_some(Session(&live.snapshot));
+            }
+            // Closed while being read: whoever closed it holds the lock until the next is published.
+            drop(self.chain.lock());
+        }
+    }
+
+    /// The boot time at which the live session will be due if nothing more happens.
+    pub(crate) fn deadline(&self) -> Option<i64> {
+        let chain = self.chain.lock();
+        let live = chain.live?;
+        Some(live.limits.next(live.last_activity()?).deadline())
+    }
+
+    pub(crate) fn set_background(&self, background: bool) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        // A session that was over before the change does not come back by it.
+        self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
+        chain.set_background(now, background);
+        self.published.store(chain.live);
+    }
+
+    pub(crate) fn set_user_id(&self, user_id: Option<&str>) {
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
+        chain.set_user_id(now, user_id);
+        self.published.store(chain.live);
+    }
+
+    /// The session that a moment of the wall clock belongs to.
+    pub(crate) fn snapshot_at(&self, at: i64) -> Option<&'static Snapshot> {
+        if let Some(live) = self.published.load()
+            && at >= live.from
+        {
+            return Some(&live.snapshot);
+        }
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        if chain.live.is_some_and(|live| live.wall_set_back(now)) {
+            chain.wall_set_back(now);
+        }
+        let (snapshot, forgotten) = chain.snapshot_at(at)?;
+        if forgotten {
+            self.losses.add(Loss::HistoryForgotten, 1);
+        }
+        Some(snapshot)
+    }
+
+    /// Runs `f` while no decision can be made, with the live session.
+    pub(crate) fn frozen<R>(&self, f: impl FnOnce(Option<&'static Live>, i64) -> R) -> R {
+        let chain = self.chain.lock();
+        f(chain.live, self.clock.moment().wall)
+    }
+
+    /// Takes the lock, with an id of the user's generator at hand if `needed` says that one will be used.
+    fn lock_with_id(&self, needed: impl Fn(&Chain, Moment) -> bool) -> (MutexGuard<'_, Chain>, Moment) {
+        let mut chain = self.chain.lock();
+        let IdSource::User(generate) = &self.ids else {
+            let now = self.clock.moment();
+            return (chain, now);
+        };
+        loop {
+            let now = self.clock.moment();
+            if chain.spare_id.is_some() || !needed(&chain, now) {
+                return (chain, now);
+            }
+            match chain.generating {
+                None => {
+                    chain.generating = Some(this_thread());
+                    drop(chain);
+                    let id = self.generate(&**generate);
+                    chain = self.chain.lock();
+                    chain.generating = None;
+                    self.id_made.notify_all();
+                    if id.is_none() {
+                        let now = self.clock.moment();
+                        return (chain, now);
+                    }
+                    chain.spare_id = id;
+                }
+                // The generator called us: it cannot be waited for.
+                Some(thread) if thread == this_thread() => return (chain, now),
+                Some(_) => {
+                    let (guard, too_long) = self.id_made.wait_at_most(chain, GENERATOR_BOUND);
+                    chain = guard;
+                    if too_long {
+                        let now = self.clock.moment();
+                        return (chain, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls the user's generator; none if it panicked or returned what is not an id.
+    fn generate(&self, generate: &dyn Fn() -> String) -> Option<String> {
+        let Ok(id) = catch_unwind(AssertUnwindSafe(generate)) else {
+            return None;
+        };
+        if SessionId::parse(&id).is_err() {
+            self.losses.add(Loss::InvalidId, 1);
+            return Some(super::id::own_id().to_owned());
+        }
+        Some(id)
+    }
+}

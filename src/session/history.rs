@@ -1,0 +1,135 @@
+//! Which session a moment of the past belongs to.
+//!
+//! The boundary between two sessions is the deadline of the older one: times between a deadline and the next start belong
+//! to the next session, and times before the first session to the first.
+//!
+//! Bounds: at least [`KEPT`] entries and all that closed within the last [`YOUNG`] nanoseconds are kept, at most [`MOST`].
+//! A moment before what is kept gets the oldest entry, and the caller is told so that it can be counted.
+
+use std::collections::VecDeque;
+
+use super::snapshot::Snapshot;
+
+/// Entries that are kept whatever their age.
+const KEPT: usize = 64;
+/// Entries younger than this (nanoseconds, 60 s) are kept, up to [`MOST`].
+const YOUNG: i64 = 60_000_000_000;
+/// The most entries ever kept.
+const MOST: usize = 65_536;
+
+/// Closed stretches of time, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    stretches: VecDeque<Stretch>,
+    /// Where the newest stretch that was forgotten ended, on the wall clock.
+    forgotten_until: Option<i64>,
+}
+
+/// A stretch of wall time that belonged to one snapshot; it begins where the one before it ends.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    until: i64,
+    closed_boot: i64,
+    snapshot: &'static Snapshot,
+}
+
+/// What the history says of a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The snapshot that the moment belonged to.
+    Known(&'static Snapshot),
+    /// The moment lies before what is remembered; this is the oldest snapshot known.
+    Forgotten(&'static Snapshot),
+    /// The moment lies after every closed stretch.
+    Later,
+}
+
+impl History {
+    /// Notes that `snapshot`'s stretch ended at `until` on the wall clock; `now` is boot time.
+    pub(crate) fn close(&mut self, snapshot: &'static Snapshot, until: i64, now: i64) {
+        self.stretches.push_back(Stretch { until, closed_boot: now, snapshot });
+        while let Some(oldest) = self.stretches.front() {
+            let old = now.saturating_sub(oldest.closed_boot) >= YOUNG;
+            if self.stretches.len() > MOST || (old && self.stretches.len() > KEPT) {
+                self.forgotten_until = Some(oldest.until);
+                self.stretches.pop_front();
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Which snapshot the wall-clock moment `at` belongs to.
+    pub(crate) fn at(&self, at: i64) -> Found {
+        let Some(oldest) = self.stretches.front() else { return Found::Later };
+        if self.forgotten_until.is_some_and(|until| at < until) {
+            return Found::Forgotten(oldest.snapshot);
+        }
+        let index = self.stretches.partition_point(|stretch| stretch.until <= at);
+        self.stretches.get(index).map_or(Found::Later, |stretch| Found::Known(stretch.snapshot))
+    }
+
+    /// Forgets everything: after a backward step of the wall clock the same time names two moments.
+    pub(crate) fn discard(&mut self) {
+        self.stretches.clear();
+        self.forgotten_until = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(index: u64) -> &'static Snapshot {
+        Box::leak(Box::new(Snapshot {
+            id: "id",
+            previous_id: None,
+            started_at: 0,
+            index,
+            user_id: None,
+            installation_id: None,
+        }))
+    }
+
+    fn index(found: Found) -> Option<u64> {
+        match found {
+            Found::Known(snapshot) => Some(snapshot.index),
+            Found::Forgotten(_) | Found::Later => None,
+        }
+    }
+
+    #[test]
+    fn a_moment_belongs_to_the_first_stretch_that_ends_after_it() {
+        let mut history = History::default();
+        assert_eq!(history.at(5), Found::Later);
+        history.close(snapshot(1), 10, 0);
+        history.close(snapshot(2), 20, 0);
+        assert_eq!(index(history.at(i64::MIN)), Some(1));
+        assert_eq!(index(history.at(9)), Some(1));
+        assert_eq!(index(history.at(10)), Some(2));
+        assert_eq!(history.at(20), Found::Later);
+    }
+
+    #[test]
+    fn sixty_four_old_stretches_and_every_young_one_are_kept() {
+        let mut history = History::default();
+        for n in 0..100 {
+            history.close(snapshot(n), n as i64 + 1, 0);
+        }
+        assert_eq!(index(history.at(0)), Some(0), "all are young");
+        history.close(snapshot(100), 101, YOUNG);
+        assert_eq!(history.stretches.len(), KEPT);
+        assert!(matches!(history.at(0), Found::Forgotten(oldest) if oldest.index == 37));
+        assert_eq!(index(history.at(37)), Some(37));
+    }
+
+    #[test]
+    fn never_more_than_the_bound_is_kept() {
+        let mut history = History::default();
+        let one = snapshot(1);
+        for n in 0..70_000 {
+            history.close(one, n, 0);
+        }
+        assert_eq!(history.stretches.len(), MOST);
+    }
+}

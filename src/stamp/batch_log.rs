@@ -1,0 +1,307 @@
+//! A batch log processor whose lifecycle records cannot be lost to a full queue.
+//!
+//! Lifecycle records never go through the SDK's queue. They wait in a queue of ours, and the exporter on the batch thread
+//! puts them in: before the first log of the session that they start, and at the end of the batch what no log has asked
+//! for. When a session ends and no log follows, a *nudge* goes through the SDK's queue instead; it only makes the batch
+//! thread run, marks the place, and is filtered out. If the SDK's queue is full and drops it, there is a batch to come.
+//!
+//! Ordinary logs that the SDK's queue drops are seen as a gap between what went in and what came out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use opentelemetry::logs::{AnyValue, LogRecord as _, Severity};
+use opentelemetry::{InstrumentationScope, Key};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExporter, LogProcessor, SdkLogRecord};
+
+use super::tally::Tally;
+use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
+use crate::semconv::SESSION_ID;
+use crate::sessions::Sessions;
+use crate::telemetry::Loss;
+
+/// The event name of a nudge; never exported.
+const NUDGE: &str = "otel_session.nudge";
+/// The attribute of a nudge: the newest lifecycle record as it was sent.
+const NUDGE_THROUGH: &str = "otel_session.nudge.through";
+/// The most records that one export call is given beyond what the SDK asked for.
+const EXPORT_CHUNK: usize = 512;
+
+impl Sessions {
+    /// A batch processor with the SDK's defaults. Every log carries a session id; `session.end` and `session.start` stand
+    /// before the first log of the new session in what the exporter gets, even when the queue overflows. Logs that the full
+    /// queue drops are counted ([`Loss::LogQueueFull`], at flush and shutdown).
+    pub fn batch_log_processor<E: LogExporter + 'static>(&self, exporter: E) -> SessionBatchLogProcessor {
+        self.batch_log_processor_with(exporter, BatchConfig::default())
+    }
+
+    /// Like [`batch_log_processor`](Self::batch_log_processor), with a configuration of the batches.
+    pub fn batch_log_processor_with<E: LogExporter + 'static>(
+        &self,
+        exporter: E,
+        config: BatchConfig,
+    ) -> SessionBatchLogProcessor {
+        let queue = Arc::new(Queue::new(QUEUE_BOUND));
+        let tally = Arc::new(Tally::default());
+        let exporter =
+            InjectingExporter { sessions: self.clone(), queue: queue.clone(), tally: tally.clone(), inner: exporter };
+        let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, tally, attached: OnceLock::new(), inner };
+        SessionBatchLogProcessor { pipeline: Arc::new(pipeline) }
+    }
+}
+
+/// A batch log processor that stamps; made by [`Sessions::batch_log_processor`].
+#[derive(Debug)]
+pub struct SessionBatchLogProcessor {
+    pipeline: Arc<BatchPipeline>,
+}
+
+#[derive(Debug)]
+struct BatchPipeline {
+    sessions: Sessions,
+    queue: Arc<Queue<Record>>,
+    tally: Arc<Tally>,
+    attached: OnceLock<()>,
+    inner: BatchLogProcessor,
+}
+
+impl BatchPipeline {
+    fn attach(self: &Arc<Self>) {
+        self.attached.get_or_init(|| {
+            let pipeline: Weak<Self> = Arc::downgrade(self);
+            self.sessions.core.attach(&self.queue, pipeline);
+        });
+    }
+
+    /// The exporter puts the records before this log by itself; here is only to attach.
+    #[cold]
+    fn catch_up(self: &Arc<Self>, record: u64) {
+        self.attach();
+        self.queue.mark_published(record);
+    }
+
+    /// Makes the batch thread run if lifecycle records are waiting.
+    fn nudge(&self) {
+        let Some(through) = self.queue.pending() else { return };
+        let mut nudge = blank();
+        nudge.set_event_name(NUDGE);
+        nudge.add_attribute(Key::from_static_str(NUDGE_THROUGH), i64::try_from(through).unwrap_or(i64::MAX));
+        self.inner.emit(&mut nudge, lifecycle_scope());
+        self.queue.mark_published(through);
+    }
+
+    fn flush(&self) -> OTelSdkResult {
+        self.nudge();
+        let emitted = self.tally.emitted();
+        let flushed = self.inner.force_flush();
+        if flushed.is_ok() {
+            self.count_dropped(emitted);
+        }
+        flushed
+    }
+
+    /// Everything that was emitted before a flush has been exported or dropped by its end.
+    fn count_dropped(&self, emitted: u64) {
+        self.sessions.core.losses.add(Loss::LogQueueFull, self.tally.newly_missing(emitted));
+    }
+
+    fn leave(&self) -> bool {
+        if self.attached.set(()).is_ok() {
+            return false;
+        }
+        self.sessions.core.leave(&self.queue);
+        true
+    }
+}
+
+impl Publish for BatchPipeline {
+    fn publish(&self) {
+        self.nudge();
+    }
+
+    fn flush(&self) -> OTelSdkResult {
+        Self::flush(self)
+    }
+}
+
+impl LogProcessor for SessionBatchLogProcessor {
+    fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
+        let pipeline = &self.pipeline;
+        if let Some(live) = pipeline.sessions.log_emitted(data) {
+            if !pipeline.queue.is_published(live.record) {
+                pipeline.catch_up(live.record);
+            }
+            pipeline.sessions.stamp_log(data, live);
+        }
+        pipeline.tally.add_emitted();
+        pipeline.inner.emit(data, instrumentation);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.pipeline.flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let attached = self.pipeline.leave();
+        let emitted = self.pipeline.tally.emitted();
+        let result = self.pipeline.inner.shutdown_with_timeout(timeout);
+        if result.is_ok() {
+            self.pipeline.count_dropped(emitted);
+        }
+        if attached {
+            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+        }
+        result
+    }
+
+    fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {
+        self.pipeline.inner.event_enabled(level, target, name)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        match Arc::get_mut(&mut self.pipeline) {
+            Some(pipeline) => pipeline.inner.set_resource(resource),
+            // Attached already: the keeper may be publishing through it right now.
+            None => self.pipeline.sessions.core.losses.add(Loss::ResourceIgnored, 1),
+        }
+        self.pipeline.attach();
+    }
+}
+
+impl Drop for SessionBatchLogProcessor {
+    /// A processor that is dropped without a shutdown still ends and delivers what it started.
+    fn drop(&mut self) {
+        if self.pipeline.leave() {
+            let _ = self.pipeline.inner.shutdown();
+            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+        }
+    }
+}
+
+/// The exporter on the batch thread.
+#[derive(Debug)]
+struct InjectingExporter<E> {
+    sessions: Sessions,
+    queue: Arc<Queue<Record>>,
+    tally: Arc<Tally>,
+    inner: E,
+}
+
+impl<E: LogExporter> LogExporter for InjectingExporter<E> {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        let pending = self.queue.take_all();
+        let nudged = batch.iter().any(|(record, _)| is_nudge(record));
+        if pending.is_empty() && !nudged {
+            self.tally.add_exported(batch.iter().count() as u64);
+            return self.inner.export(batch).await;
+        }
+        let injected = inject(pending, &batch);
+        let lines: Vec<(&SdkLogRecord, &InstrumentationScope)> = merge(&injected, &batch);
+        self.tally.add_exported((lines.len() - injected.len()) as u64);
+        let chunk = batch.iter().count().max(EXPORT_CHUNK);
+        let mut result = Ok(());
+        for lines in lines.chunks(chunk) {
+            let exported = self.inner.export(LogBatch::new(lines)).await;
+            if exported.is_err() {
+                let lost = lines.iter().filter(|(_, scope)| std::ptr::eq(*scope, lifecycle_scope())).count();
+                self.sessions.core.losses.add(Loss::LifecycleExport, lost as u64);
+                result = exported;
+            }
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.export_rest();
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.export_rest();
+        self.inner.shutdown()
+    }
+
+    fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {
+        self.inner.event_enabled(level, target, name)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl<E: LogExporter> InjectingExporter<E> {
+    /// Exports the lifecycle records that no batch has taken along. On the batch thread, outside its executor.
+    fn export_rest(&self) {
+        let rest: Vec<SdkLogRecord> = self.queue.take_all().into_iter().map(|(_, record)| record.to_log()).collect();
+        for records in rest.chunks(EXPORT_CHUNK) {
+            let lines: Vec<_> = records.iter().map(|record| (record, lifecycle_scope())).collect();
+            if futures_executor::block_on(self.inner.export(LogBatch::new(&lines))).is_err() {
+                self.sessions.core.losses.add(Loss::LifecycleExport, records.len() as u64);
+            }
+        }
+    }
+}
+
+/// A lifecycle record, and how many records of the batch stand before it.
+type Injected = (usize, SdkLogRecord);
+
+/// Finds the place of each pending record: before the first log of the session it starts, at the nudge that was sent for it,
+/// or at the end.
+fn inject(mut pending: VecDeque<(u64, Record)>, batch: &LogBatch<'_>) -> Vec<Injected> {
+    let starts: HashMap<&'static str, u64> =
+        pending.iter().filter_map(|(number, record)| Some((record.started()?.id, *number))).collect();
+    let mut injected = Vec::with_capacity(pending.len());
+    let mut place = |pending: &mut VecDeque<(u64, Record)>, through: u64, at: usize| {
+        while pending.front().is_some_and(|(number, _)| *number <= through) {
+            if let Some((_, record)) = pending.pop_front() {
+                injected.push((at, record.to_log()));
+            }
+        }
+    };
+    for (at, (record, _)) in batch.iter().enumerate() {
+        if pending.is_empty() {
+            break;
+        }
+        if let Some(through) = wanted(record, &starts) {
+            place(&mut pending, through, at);
+        }
+    }
+    place(&mut pending, u64::MAX, usize::MAX);
+    injected
+}
+
+/// The lifecycle record that must stand before this record of a batch.
+fn wanted(record: &SdkLogRecord, starts: &HashMap<&'static str, u64>) -> Option<u64> {
+    let key = if is_nudge(record) { NUDGE_THROUGH } else { SESSION_ID };
+    let (_, value) = record.attributes_iter().find(|(name, _)| name.as_str() == key)?;
+    match value {
+        AnyValue::Int(through) => u64::try_from(*through).ok(),
+        AnyValue::String(id) => starts.get(id.as_str()).copied(),
+        _ => None,
+    }
+}
+
+/// The batch without nudges, with the lifecycle records in their places.
+fn merge<'a>(injected: &'a [Injected], batch: &'a LogBatch<'_>) -> Vec<(&'a SdkLogRecord, &'a InstrumentationScope)> {
+    let mut lines = Vec::with_capacity(injected.len() + batch.iter().count());
+    let mut next = injected.iter().peekable();
+    for (at, (record, scope)) in batch.iter().enumerate() {
+        while let Some((_, record)) = next.next_if(|(place, _)| *place <= at) {
+            lines.push((record, lifecycle_scope()));
+        }
+        if !is_nudge(record) {
+            lines.push((record, scope));
+        }
+    }
+    lines.extend(next.map(|(_, record)| (record, lifecycle_scope())));
+    lines
+}
+
+fn is_nudge(record: &SdkLogRecord) -> bool {
+    record.event_name() == Some(NUDGE)
+}

@@ -1,0 +1,10 @@
+//! Puts ids on signals, and attaches log pipelines to the lifecycle.
+
+mod batch_log;
+mod log;
+mod span;
+mod tally;
+
+pub use batch_log::SessionBatchLogProcessor;
+pub use log::SessionLogProcessor;
+pub use span::{SessionBatchSpanProcessor, SessionSpanProcessor};

@@ -1,0 +1,224 @@
+//! Stamping spans and their events.
+//!
+//! `on_start` only notes the activity; the ids are put on when the span is finished, by its start time, and on each of its
+//! events by the event's own time. That is exact (a rotation in the middle of a span changes nothing for the span), needs no
+//! allocation on the thread of the span, and cannot be lost to the limit of 128 attributes.
+//!
+//! A span that starts in a scope is marked at once, since the scope may be gone when it ends.
+
+use std::time::Duration;
+
+use opentelemetry::trace::Span as _;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfig, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
+
+use crate::activity::{Signal, SignalKind};
+use crate::clock::to_nanos;
+use crate::scope;
+use crate::semconv::{SESSION_ID, USER_ID};
+use crate::session::Snapshot;
+use crate::sessions::Sessions;
+
+impl Sessions {
+    /// Wraps a span processor: the spans that reach it carry the session they started in, their events the session of the
+    /// event's time. Wrap rather than register a second processor, for which the SDK would clone every span.
+    pub fn span_processor<P: SpanProcessor>(&self, inner: P) -> SessionSpanProcessor<P> {
+        SessionSpanProcessor { sessions: self.clone(), inner }
+    }
+
+    /// A batch processor with the SDK's defaults whose spans are stamped on the batch thread: the cheapest way.
+    pub fn batch_span_processor<E: SpanExporter + 'static>(&self, exporter: E) -> SessionBatchSpanProcessor {
+        self.batch_span_processor_with(exporter, BatchConfig::default())
+    }
+
+    /// Like [`batch_span_processor`](Self::batch_span_processor), with a configuration of the batches.
+    pub fn batch_span_processor_with<E: SpanExporter + 'static>(
+        &self,
+        exporter: E,
+        config: BatchConfig,
+    ) -> SessionBatchSpanProcessor {
+        let exporter = StampingExporter { sessions: self.clone(), inner: exporter };
+        SessionBatchSpanProcessor { sessions: self.clone(), inner: BatchSpanProcessor::new(exporter, config) }
+    }
+
+    /// Notes that a span starts.
+    #[inline]
+    fn span_starts(&self, span: &mut Span, context: &Context) {
+        let active = self.activity.counts(&self.core.losses, || Signal {
+            kind: SignalKind::Span,
+            name: None,
+            target: None,
+            severity: None,
+        });
+        let span_now = &*span;
+        self.core.current.touch(active, || span_now.exported_data().map(|data| to_nanos(data.start_time)));
+        if scope::in_use() {
+            mark_scoped(span, context);
+        }
+    }
+}
+
+/// Puts the id of the scope on a span that starts in one, unless the application gave it an id of its own.
+#[cold]
+fn mark_scoped(span: &mut Span, context: &Context) {
+    let Some(id) = scope::of_span_start(context) else { return };
+    let given = span.exported_data().is_some_and(|data| data.attributes.iter().any(is_session_id));
+    if !given {
+        span.set_attribute(KeyValue::new(SESSION_ID, id));
+    }
+}
+
+fn is_session_id(attribute: &KeyValue) -> bool {
+    attribute.key.as_str() == SESSION_ID
+}
+
+/// Stamps a finished span and its events. The one place where spans get their ids.
+fn stamp(sessions: &Sessions, span: &mut SpanData) {
+    let explicit = explicit_id(&mut span.attributes);
+    let own = if explicit.is_none() || !span.events.events.is_empty() {
+        sessions.core.current.snapshot_at(to_nanos(span.start_time))
+    } else {
+        None
+    };
+    if let Some(own) = own {
+        if explicit.is_none() {
+            span.attributes.push(KeyValue::new(SESSION_ID, own.id));
+        }
+        stamp_user(&mut span.attributes, own);
+    }
+    for event in &mut span.events.events {
+        // Events happen after their span started, most of them in the same session.
+        let at = sessions.core.current.snapshot_at(to_nanos(event.timestamp)).or(own);
+        if explicit_id(&mut event.attributes).is_none() {
+            match (&explicit, at) {
+                (Some(id), _) => event.attributes.push(KeyValue::new(SESSION_ID, id.clone())),
+                (None, Some(at)) => event.attributes.push(KeyValue::new(SESSION_ID, at.id)),
+                (None, None) => {}
+            }
+        }
+        if let Some(at) = at {
+            stamp_user(&mut event.attributes, at);
+        }
+    }
+}
+
+/// The id that the application gave, the last one if several: `set_attribute` appends, so the last was meant. Others are
+/// removed, so it is exported once.
+fn explicit_id(attributes: &mut Vec<KeyValue>) -> Option<opentelemetry::Value> {
+    let last = attributes.iter().rposition(is_session_id)?;
+    let id = attributes[last].value.clone();
+    if attributes.iter().position(is_session_id) != Some(last) {
+        let mut index = 0;
+        attributes.retain(|attribute| {
+            index += 1;
+            !is_session_id(attribute) || index == last + 1
+        });
+    }
+    Some(id)
+}
+
+fn stamp_user(attributes: &mut Vec<KeyValue>, snapshot: &Snapshot) {
+    if let Some(user_id) = snapshot.user_id
+        && !attributes.iter().any(|attribute| attribute.key.as_str() == USER_ID)
+    {
+        attributes.push(KeyValue::new(USER_ID, user_id));
+    }
+}
+
+/// A span processor that stamps what reaches the processor it wraps; made by [`Sessions::span_processor`].
+#[derive(Debug)]
+pub struct SessionSpanProcessor<P> {
+    sessions: Sessions,
+    inner: P,
+}
+
+impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.sessions.span_starts(span, cx);
+        self.inner.on_start(span, cx);
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        stamp(&self.sessions, &mut span);
+        self.inner.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.inner.shutdown()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// A batch span processor that stamps on its batch thread; made by [`Sessions::batch_span_processor`].
+#[derive(Debug)]
+pub struct SessionBatchSpanProcessor {
+    sessions: Sessions,
+    inner: BatchSpanProcessor,
+}
+
+impl SpanProcessor for SessionBatchSpanProcessor {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.sessions.span_starts(span, cx);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.inner.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// The exporter on the batch thread: it owns the spans, and so may stamp them there.
+#[derive(Debug)]
+struct StampingExporter<E> {
+    sessions: Sessions,
+    inner: E,
+}
+
+impl<E: SpanExporter> SpanExporter for StampingExporter<E> {
+    async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        for span in &mut batch {
+            stamp(&self.sessions, span);
+        }
+        self.inner.export(batch).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.inner.shutdown()
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

@@ -1,0 +1,181 @@
+//! What was lost: every loss has a reason, a counter and a name.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::semconv;
+
+/// Why something was lost or is not as exact as promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A lifecycle record was dropped, together with its pair, because its queue was full.
+    LifecycleQueueFull,
+    /// A lifecycle record was dropped because a processor or exporter of the pipeline panicked.
+    LifecyclePanic,
+    /// A lifecycle record was in a batch whose export failed.
+    LifecycleExport,
+    /// A lifecycle record was still waiting when its pipeline shut down, or no pipeline was ever attached.
+    LifecycleUndelivered,
+    /// A log went out before the lifecycle records that should stand before it, because publishing them took too long or
+    /// was under way on the same thread.
+    Order,
+    /// An ordinary log found the queue of the batch processor full. Counted at flush and shutdown.
+    LogQueueFull,
+    /// A signal was older than the history: it carries the oldest id known.
+    HistoryForgotten,
+    /// The id generator returned an id that is not valid, or repeated the previous one; an id of our own was used.
+    InvalidId,
+    /// The id generator panicked or took too long; an id of our own was used.
+    IdGenerator,
+    /// An observer panicked.
+    ObserverPanic,
+    /// A transition was not told to an observer because too many were waiting.
+    ObserverQueueFull,
+    /// An activity filter panicked; the signal was taken for activity.
+    FilterPanic,
+    /// A session id from outside (a span's field) was not valid and was ignored.
+    InvalidScope,
+    /// A log processor was given a second resource; it keeps the first. One processor serves one provider.
+    ResourceIgnored,
+}
+
+impl Loss {
+    /// Every reason, in the order of their display.
+    pub const ALL: [Self; 14] = [
+        Self::LifecycleQueueFull,
+        Self::LifecyclePanic,
+        Self::LifecycleExport,
+        Self::LifecycleUndelivered,
+        Self::Order,
+        Self::LogQueueFull,
+        Self::HistoryForgotten,
+        Self::InvalidId,
+        Self::IdGenerator,
+        Self::ObserverPanic,
+        Self::ObserverQueueFull,
+        Self::FilterPanic,
+        Self::InvalidScope,
+        Self::ResourceIgnored,
+    ];
+
+    /// The value of the attribute `otel_session.loss.reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LifecycleQueueFull => "lifecycle_queue_full",
+            Self::LifecyclePanic => "lifecycle_panic",
+            Self::LifecycleExport => "lifecycle_export",
+            Self::LifecycleUndelivered => "lifecycle_undelivered",
+            Self::Order => "order",
+            Self::LogQueueFull => "log_queue_full",
+            Self::HistoryForgotten => "history_forgotten",
+            Self::InvalidId => "invalid_id",
+            Self::IdGenerator => "id_generator",
+            Self::ObserverPanic => "observer_panic",
+            Self::ObserverQueueFull => "observer_queue_full",
+            Self::FilterPanic => "filter_panic",
+            Self::InvalidScope => "invalid_scope",
+            Self::ResourceIgnored => "resource_ignored",
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much was lost so far, by reason: a snapshot of counters that only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses([u64; Loss::ALL.len()]);
+
+impl Losses {
+    /// How often this happened.
+    #[must_use]
+    pub fn count(&self, loss: Loss) -> u64 {
+        self.0[loss as usize]
+    }
+
+    /// How often anything was lost.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl fmt::Display for Losses {
+    /// `none`, or the reasons that occurred with their counts: `invalid_id: 2, order: 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.total() == 0 {
+            return f.write_str("none");
+        }
+        let mut separator = "";
+        for loss in Loss::ALL {
+            let count = self.count(loss);
+            if count > 0 {
+                write!(f, "{separator}{loss}: {count}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The live counters behind [`Losses`].
+#[derive(Debug, Default)]
+pub(crate) struct LossCounters([AtomicU64; Loss::ALL.len()]);
+
+impl LossCounters {
+    pub(crate) fn add(&self, loss: Loss, count: u64) {
+        self.0[loss as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Losses {
+        Losses(std::array::from_fn(|index| self.0[index].load(Ordering::Relaxed)))
+    }
+}
+
+/// Exports the counters as the observable counter `otel_session.losses`, one series a reason that has occurred. The meter
+/// keeps only a weak reference, so it does not outlive the sessions' need of it.
+pub(crate) fn observe(meter: &Meter, counters: &Arc<LossCounters>) {
+    let counters = Arc::downgrade(counters);
+    let _ = meter
+        .u64_observable_counter(semconv::METRIC_OTEL_SESSION_LOSSES)
+        .with_description("Losses of otel-session, by reason.")
+        .with_unit("{loss}")
+        .with_callback(move |observer| {
+            let Some(counters) = counters.upgrade() else { return };
+            let losses = counters.read();
+            for loss in Loss::ALL {
+                let count = losses.count(loss);
+                if count > 0 {
+                    observer.observe(count, &[KeyValue::new(semconv::OTEL_SESSION_LOSS_REASON, loss.as_str())]);
+                }
+            }
+        })
+        .build();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_name() {
+        let counters = LossCounters::default();
+        for (place, loss) in Loss::ALL.into_iter().enumerate() {
+            assert_eq!(loss as usize, place);
+            counters.add(loss, place as u64);
+        }
+        let losses = counters.read();
+        assert_eq!(losses.count(Loss::InvalidScope), 12);
+        assert_eq!(losses.total(), (0..14).sum::<u64>());
+        assert_eq!(Losses::default().to_string(), "none");
+    }
+}
