@@ -27,7 +27,8 @@ pub const OTEL_SESSION_DURATION: &str = "otel_session.duration";
 pub const OTEL_SESSION_STORAGE: &str = "otel_session.storage";
 /// The attribute `otel_session.sampled`, a boolean: the session's sampling decision, one for all its signals.
 pub const OTEL_SESSION_SAMPLED: &str = "otel_session.sampled";
-/// The attribute `otel_session.loss.reason`, one of a list of strings: why something was lost.
+/// The attribute `otel_session.loss.reason`, one of a list of strings: why something was lost, or is not as exact as
+/// promised.
 pub const OTEL_SESSION_LOSS_REASON: &str = "otel_session.loss.reason";
 /// The event `session.start`: a new session has begun.
 ///
@@ -48,10 +49,9 @@ pub const EVENT_SESSION_START: &str = "session.start";
 /// `user.id` (if a user was set when the session ended), `app.installation.id` (if an installation id is known),
 /// `otel_session.storage` (recommended), `otel_session.sampled` (if the session has a sampling decision).
 pub const EVENT_SESSION_END: &str = "session.end";
-/// The metric `otel_session.losses`, a counter in `{loss}`: what the session machinery lost, rejected or gave up on, by
-/// reason.
+/// The metric `otel_session.losses`, a counter in `{loss}`: losses of otel-session, by reason.
 ///
-/// Zero on a healthy process. It never carries `session.id`, which would make one series of each session.
+/// A healthy process has no series of it. It never carries `session.id`, which would make one series of each session.
 pub const METRIC_OTEL_SESSION_LOSSES: &str = "otel_session.losses";
 
 /// The values of [`OTEL_SESSION_END_REASON`].
@@ -84,16 +84,30 @@ pub mod storage {
 
 /// The values of [`OTEL_SESSION_LOSS_REASON`].
 pub mod loss_reason {
-    /// A signal was older than the history of sessions; it carries the oldest id still known.
-    pub const HISTORY_EXCEEDED: &str = "history_exceeded";
-    /// A start and its end were dropped together, because no log pipeline took them in time.
-    pub const LIFECYCLE_BACKLOG_FULL: &str = "lifecycle_backlog_full";
-    /// An ordinary log was dropped by the batch processor's full queue.
+    /// A lifecycle record was dropped, together with its pair, because its queue was full.
+    pub const LIFECYCLE_QUEUE_FULL: &str = "lifecycle_queue_full";
+    /// A lifecycle record was dropped because a processor or exporter of the pipeline panicked.
+    pub const LIFECYCLE_PANIC: &str = "lifecycle_panic";
+    /// A lifecycle record was in a batch whose export failed.
+    pub const LIFECYCLE_EXPORT: &str = "lifecycle_export";
+    /// A lifecycle record was still waiting when its pipeline shut down, or no pipeline was ever attached.
+    pub const LIFECYCLE_UNDELIVERED: &str = "lifecycle_undelivered";
+    /// A log went out before the lifecycle records that should stand before it.
+    pub const ORDER: &str = "order";
+    /// An ordinary log found the queue of the batch processor full.
     pub const LOG_QUEUE_FULL: &str = "log_queue_full";
-    /// A generator returned an id that is no valid session id; one of our own was used.
-    pub const ID_REJECTED: &str = "id_rejected";
-    /// An observer, a store, an id generator or an exporter panicked; the panic was caught.
-    pub const CALLBACK_PANICKED: &str = "callback_panicked";
-    /// A wait reached its bound before its work was done.
-    pub const WAIT_EXCEEDED: &str = "wait_exceeded";
+    /// A signal was older than the history of sessions; it carries the oldest id known.
+    pub const HISTORY_FORGOTTEN: &str = "history_forgotten";
+    /// The id generator returned an id that is not valid or repeats the previous one; one of our own was used.
+    pub const INVALID_ID: &str = "invalid_id";
+    /// The id generator panicked or took too long; an id of our own was used.
+    pub const ID_GENERATOR: &str = "id_generator";
+    /// An observer of transitions panicked.
+    pub const OBSERVER_PANIC: &str = "observer_panic";
+    /// A transition was not told to an observer, because too many were waiting.
+    pub const OBSERVER_QUEUE_FULL: &str = "observer_queue_full";
+    /// An activity filter panicked; the signal was taken for activity.
+    pub const FILTER_PANIC: &str = "filter_panic";
+    /// A session id from outside was not valid and was ignored.
+    pub const INVALID_SCOPE: &str = "invalid_scope";
 }
