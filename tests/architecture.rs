@@ -13,13 +13,14 @@ use std::process::Command;
 const GROUND: &[&str] = &["clock", "error", "semconv", "telemetry", "sync"];
 
 /// The left half's upper rooms: they may name each other, in one direction.
-const LEFT: &[&str] = &["stamp", "lifecycle", "layer", "scope"];
+const LEFT: &[&str] = &["sessions", "stamp", "lifecycle", "layer", "scope"];
 
 /// What each room may name besides [`GROUND`]; a room is a file or a folder right under `src`.
 fn rooms() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let left = || [LEFT, &["session", "store"]].concat();
+    let left = || [LEFT, &["activity", "session", "store"]].concat();
     let mut rooms: BTreeMap<_, _> = GROUND.iter().map(|room| (*room, Vec::new())).collect();
     rooms.extend(LEFT.iter().map(|room| (*room, left())));
+    rooms.insert("activity", vec![]);
     rooms.insert("session", vec![]);
     rooms.insert("store", vec!["session"]);
     // No left-half room: the bridges work on any stream of logs that carries `session.id`.
