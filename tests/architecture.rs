@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Rooms that everybody may name. They may name each other, in one direction.
@@ -230,7 +230,7 @@ impl Source {
 }
 
 fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = package().join("src");
     let mut folders = vec![root.clone()];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -339,8 +339,14 @@ fn gates_a_room(line: &str) -> bool {
     item.starts_with("mod ") || item.starts_with("use ")
 }
 
+/// The package's folder, asked at run time: checkouts that share a target folder also share test binaries, and a path
+/// compiled into one of them may be another checkout's.
+fn package() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"))
+}
+
 fn cargo(arguments: &[&str]) -> String {
-    run(env!("CARGO"), arguments)
+    run(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
 }
 
 fn host() -> String {
@@ -349,7 +355,7 @@ fn host() -> String {
 }
 
 fn run(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = Command::new(program).args(arguments).current_dir(package()).output();
     let output = output.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the output is UTF-8")

@@ -4,7 +4,7 @@
 mod generator;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use generator::{Document, Registry};
 
@@ -15,7 +15,7 @@ fn the_registry_is_consistent() {
 
 #[test]
 fn the_generated_names_are_those_of_the_registry() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/semconv.rs");
+    let path = package().join("src/semconv.rs");
     let generated = registry().to_rust();
     if std::env::var_os("OTEL_SESSION_BLESS").is_some() {
         fs::write(&path, &generated).expect("src/semconv.rs can be written");
@@ -96,14 +96,20 @@ fn registry() -> Registry {
 
 /// The YAML files of a folder, in the order of their names, so that the generated text does not depend on the disk.
 fn documents(folder: &str) -> Vec<Document> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let folder = package().join(folder);
     let entries = fs::read_dir(&folder).expect("the registry's folder can be read");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a folder entry can be read").path()).collect();
     paths.sort();
     let parse = |path: &PathBuf| {
-        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("inside the package").display().to_string();
+        let name = path.strip_prefix(package()).expect("inside the package").display().to_string();
         let text = fs::read_to_string(path).expect("a registry file can be read");
         Document::parse(&name, &text).unwrap_or_else(|problem| panic!("{problem}"))
     };
     paths.iter().map(parse).collect()
+}
+
+/// The package's folder, asked at run time: checkouts that share a target folder also share test binaries, and a path
+/// compiled into one of them may be another checkout's.
+fn package() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package's folder"))
 }
