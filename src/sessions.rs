@@ -238,9 +238,7 @@ impl SessionsBuilder {
     /// When a setting cannot work, or the thread cannot be started.
     pub fn build(self) -> Result<Sessions, BuildError> {
         let settings = self.settings()?;
-        for (setting, text) in
-            [("with_user_id", &self.user_id), ("with_installation_id", &self.installation_id)]
-        {
+        for (setting, text) in [("with_user_id", &self.user_id), ("with_installation_id", &self.installation_id)] {
             if let Some(Err(problem)) = text.as_deref().map(SessionId::parse) {
                 return Err(BuildError::Text { setting, problem });
             }

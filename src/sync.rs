@@ -48,8 +48,7 @@ mod real {
             guard: MutexGuard<'a, T>,
             bound: Duration,
         ) -> (MutexGuard<'a, T>, bool) {
-            let (guard, result) =
-                self.0.wait_timeout(guard, bound).unwrap_or_else(std::sync::PoisonError::into_inner);
+            let (guard, result) = self.0.wait_timeout(guard, bound).unwrap_or_else(std::sync::PoisonError::into_inner);
             (guard, result.timed_out())
         }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use crate::semconv;
+use crate::semconv::{self, loss_reason};
 
 /// Why something was lost or is not as exact as promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,20 +67,20 @@ impl Loss {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::LifecycleQueueFull => "lifecycle_queue_full",
-            Self::LifecyclePanic => "lifecycle_panic",
-            Self::LifecycleExport => "lifecycle_export",
-            Self::LifecycleUndelivered => "lifecycle_undelivered",
-            Self::Order => "order",
-            Self::LogQueueFull => "log_queue_full",
-            Self::HistoryForgotten => "history_forgotten",
-            Self::InvalidId => "invalid_id",
-            Self::IdGenerator => "id_generator",
-            Self::ObserverPanic => "observer_panic",
-            Self::ObserverQueueFull => "observer_queue_full",
-            Self::FilterPanic => "filter_panic",
-            Self::InvalidScope => "invalid_scope",
-            Self::ResourceIgnored => "resource_ignored",
+            Self::LifecycleQueueFull => loss_reason::LIFECYCLE_QUEUE_FULL,
+            Self::LifecyclePanic => loss_reason::LIFECYCLE_PANIC,
+            Self::LifecycleExport => loss_reason::LIFECYCLE_EXPORT,
+            Self::LifecycleUndelivered => loss_reason::LIFECYCLE_UNDELIVERED,
+            Self::Order => loss_reason::ORDER,
+            Self::LogQueueFull => loss_reason::LOG_QUEUE_FULL,
+            Self::HistoryForgotten => loss_reason::HISTORY_FORGOTTEN,
+            Self::InvalidId => loss_reason::INVALID_ID,
+            Self::IdGenerator => loss_reason::ID_GENERATOR,
+            Self::ObserverPanic => loss_reason::OBSERVER_PANIC,
+            Self::ObserverQueueFull => loss_reason::OBSERVER_QUEUE_FULL,
+            Self::FilterPanic => loss_reason::FILTER_PANIC,
+            Self::InvalidScope => loss_reason::INVALID_SCOPE,
+            Self::ResourceIgnored => loss_reason::RESOURCE_IGNORED,
         }
     }
 }

@@ -17,6 +17,11 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogBatch, LogExporter, SdkLogRecord};
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
 use crate::clock::{Attend, Clock, Moment, Source, TimeSource, duration_nanos, sealed, to_nanos, to_system_time};
 use crate::sync::{AtomicI64, Mutex, Ordering};
 
@@ -126,5 +131,49 @@ impl TimeSource for Shared {
 
     fn attend(&self, keeper: Weak<dyn Attend>) {
         self.keepers.lock().0.push(keeper);
+    }
+}
+
+/// A log exporter that keeps what it is given, also after the provider's shutdown. Clones share what they keep.
+#[derive(Debug, Clone, Default)]
+pub struct CapturedLogs(Arc<Mutex<Vec<(SdkLogRecord, InstrumentationScope)>>>);
+
+impl CapturedLogs {
+    /// Everything exported so far, in order, lifecycle records included.
+    #[must_use]
+    pub fn records(&self) -> Vec<SdkLogRecord> {
+        self.0.lock().iter().map(|(record, _)| record.clone()).collect()
+    }
+
+    /// The same with the instrumentation scope of each record.
+    #[must_use]
+    pub fn scoped_records(&self) -> Vec<(SdkLogRecord, InstrumentationScope)> {
+        self.0.lock().clone()
+    }
+}
+
+impl LogExporter for CapturedLogs {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        self.0.lock().extend(batch.iter().map(|(record, scope)| (record.clone(), scope.clone())));
+        Ok(())
+    }
+}
+
+/// A span exporter that keeps what it is given, also after the provider's shutdown. Clones share what they keep.
+#[derive(Debug, Clone, Default)]
+pub struct CapturedSpans(Arc<Mutex<Vec<SpanData>>>);
+
+impl CapturedSpans {
+    /// Everything exported so far, in order.
+    #[must_use]
+    pub fn spans(&self) -> Vec<SpanData> {
+        self.0.lock().clone()
+    }
+}
+
+impl SpanExporter for CapturedSpans {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().extend(batch);
+        Ok(())
     }
 }

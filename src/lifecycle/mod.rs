@@ -77,10 +77,8 @@ impl Core {
     pub(crate) fn observe(&self, callback: impl FnMut(&Transition) + Send + 'static) -> Watch {
         let hub = self.current.sink();
         let observer = self.current.frozen(|live, _| {
-            let first = live.map(|live| Transition {
-                ended: None,
-                started: Some(crate::session::Session(&live.snapshot)),
-            });
+            let first =
+                live.map(|live| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
             hub.observers.add(Box::new(callback), first)
         });
         observer.run(&self.losses);
@@ -118,10 +116,8 @@ impl Core {
 
     /// How long the keeper may park.
     fn park(&self) -> Duration {
-        let remaining = self
-            .current
-            .deadline()
-            .map(|deadline| deadline.saturating_sub(self.current.clock().moment().boot));
+        let remaining =
+            self.current.deadline().map(|deadline| deadline.saturating_sub(self.current.clock().moment().boot));
         self.current.clock().park(remaining)
     }
 }

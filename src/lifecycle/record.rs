@@ -45,9 +45,7 @@ impl Record {
     pub(crate) fn to_log(self) -> SdkLogRecord {
         let mut record = blank();
         let (name, body, at, snapshot) = match self.what {
-            What::Start(session) => {
-                (semconv::EVENT_SESSION_START, "session started", session.0.started_at, session.0)
-            }
+            What::Start(session) => (semconv::EVENT_SESSION_START, "session started", session.0.started_at, session.0),
             What::End(ended) => (semconv::EVENT_SESSION_END, "session ended", ended.ended_at, ended.session.0),
         };
         record.set_event_name(name);

@@ -140,7 +140,13 @@ impl Chain {
     }
 
     /// Starts a session, at its trigger's own time if that lies before now, never before the old deadline.
-    pub(crate) fn start(&mut self, now: Moment, trigger: Option<i64>, losses: &LossCounters, user_ids: bool) -> Session {
+    pub(crate) fn start(
+        &mut self,
+        now: Moment,
+        trigger: Option<i64>,
+        losses: &LossCounters,
+        user_ids: bool,
+    ) -> Session {
         let previous_id = if self.linked { self.last.map(|last| last.snapshot.id) } else { None };
         let id = self.take_id(losses, user_ids);
         // A trigger without a real time (0 is what a record without one is exported with) says nothing.
@@ -243,11 +249,7 @@ impl Chain {
     }
 
     pub(crate) fn decided(&self, now: Moment, ended: Option<EndedSession>, started: Option<Session>) -> Decided {
-        Decided {
-            transition: Transition { ended, started },
-            last_record: self.records,
-            observed_at: now.wall,
-        }
+        Decided { transition: Transition { ended, started }, last_record: self.records, observed_at: now.wall }
     }
 }
 

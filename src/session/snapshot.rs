@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::clock::to_system_time;
+use crate::semconv::end_reason;
 
 /// A session as it was at the moment of asking: an immutable snapshot, cheap to clone.
 ///
@@ -168,13 +169,13 @@ impl EndReason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Inactivity => "inactivity",
-            Self::MaxDuration => "max_duration",
-            Self::Rotated => "rotated",
-            Self::Ended => "ended",
-            Self::Shutdown => "shutdown",
-            Self::ClockJump => "clock_jump",
-            Self::Crash => "crash",
+            Self::Inactivity => end_reason::INACTIVITY,
+            Self::MaxDuration => end_reason::MAX_DURATION,
+            Self::Rotated => end_reason::ROTATED,
+            Self::Ended => end_reason::ENDED,
+            Self::Shutdown => end_reason::SHUTDOWN,
+            Self::ClockJump => end_reason::CLOCK_JUMP,
+            Self::Crash => end_reason::CRASH,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What the integration tests share: sessions on a manual clock, with providers whose exporters keep what they got.
-#![allow(dead_code)] // every test crate uses a part of it
+#![allow(dead_code, unreachable_pub)] // every test crate uses a part of it
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use std::time::{Duration, SystemTime};
@@ -7,13 +7,9 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::logs::{
-    InMemoryLogExporter, LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider, SimpleLogProcessor,
-};
-use opentelemetry_sdk::trace::{
-    InMemorySpanExporter, SdkTracer, SdkTracerProvider, SimpleSpanProcessor, SpanData, SpanProcessor,
-};
-use otel_session::testing::ManualClock;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLogger, SdkLoggerProvider, SimpleLogProcessor};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SimpleSpanProcessor, SpanData, SpanProcessor};
+use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
 use otel_session::{Sessions, SessionsBuilder};
 
 /// Where the wall clock of the tests begins.
@@ -33,8 +29,8 @@ pub fn seconds(seconds: u64) -> Duration {
 pub struct Rig {
     pub clock: ManualClock,
     pub sessions: Sessions,
-    pub logs: InMemoryLogExporter,
-    pub spans: InMemorySpanExporter,
+    pub logs: CapturedLogs,
+    pub spans: CapturedSpans,
     pub loggers: SdkLoggerProvider,
     pub tracers: SdkTracerProvider,
 }
@@ -48,12 +44,16 @@ impl Rig {
     pub fn with(configure: impl FnOnce(SessionsBuilder) -> SessionsBuilder) -> Self {
         Self::build(
             configure,
-            |sessions, exporter| SdkLoggerProvider::builder()
-                .with_log_processor(sessions.log_processor(SimpleLogProcessor::new(exporter)))
-                .build(),
-            |sessions, exporter| SdkTracerProvider::builder()
-                .with_span_processor(sessions.span_processor(SimpleSpanProcessor::new(exporter)))
-                .build(),
+            |sessions, exporter| {
+                SdkLoggerProvider::builder()
+                    .with_log_processor(sessions.log_processor(SimpleLogProcessor::new(exporter)))
+                    .build()
+            },
+            |sessions, exporter| {
+                SdkTracerProvider::builder()
+                    .with_span_processor(sessions.span_processor(SimpleSpanProcessor::new(exporter)))
+                    .build()
+            },
         )
     }
 
@@ -61,24 +61,24 @@ impl Rig {
     pub fn batched(configure: impl FnOnce(SessionsBuilder) -> SessionsBuilder) -> Self {
         Self::build(
             configure,
-            |sessions, exporter| SdkLoggerProvider::builder()
-                .with_log_processor(sessions.batch_log_processor(exporter))
-                .build(),
-            |sessions, exporter| SdkTracerProvider::builder()
-                .with_span_processor(sessions.batch_span_processor(exporter))
-                .build(),
+            |sessions, exporter| {
+                SdkLoggerProvider::builder().with_log_processor(sessions.batch_log_processor(exporter)).build()
+            },
+            |sessions, exporter| {
+                SdkTracerProvider::builder().with_span_processor(sessions.batch_span_processor(exporter)).build()
+            },
         )
     }
 
     fn build(
         configure: impl FnOnce(SessionsBuilder) -> SessionsBuilder,
-        loggers: impl FnOnce(&Sessions, InMemoryLogExporter) -> SdkLoggerProvider,
-        tracers: impl FnOnce(&Sessions, InMemorySpanExporter) -> SdkTracerProvider,
+        loggers: impl FnOnce(&Sessions, CapturedLogs) -> SdkLoggerProvider,
+        tracers: impl FnOnce(&Sessions, CapturedSpans) -> SdkTracerProvider,
     ) -> Self {
         let clock = ManualClock::new(epoch());
         let sessions = configure(Sessions::builder().with_clock(clock.clone())).build().unwrap();
-        let logs = kept_logs();
-        let spans = kept_spans();
+        let logs = CapturedLogs::default();
+        let spans = CapturedSpans::default();
         let loggers = loggers(&sessions, logs.clone());
         let tracers = tracers(&sessions, spans.clone());
         Self { clock, sessions, logs, spans, loggers, tracers }
@@ -125,7 +125,7 @@ impl Rig {
     /// Every span that the span exporter got, after a flush.
     pub fn finished_spans(&self) -> Vec<SpanData> {
         let _ = self.tracers.force_flush();
-        self.spans.get_finished_spans().unwrap()
+        self.spans.spans()
     }
 
     /// The id on the last finished span of this name.
@@ -141,20 +141,8 @@ impl Rig {
     }
 }
 
-/// An exporter that still shows its records after the provider's shutdown.
-pub fn kept_logs() -> InMemoryLogExporter {
-    opentelemetry_sdk::logs::InMemoryLogExporterBuilder::new().keep_records_on_shutdown().build()
-}
-
-pub fn kept_spans() -> InMemorySpanExporter {
-    opentelemetry_sdk::trace::InMemorySpanExporterBuilder::new().build()
-}
-
 pub fn start_span(tracer: &SdkTracer, name: &'static str, at: SystemTime) -> opentelemetry_sdk::trace::Span {
-    tracer.build_with_context(
-        SpanBuilder::from_name(name).with_start_time(at),
-        &opentelemetry::Context::current(),
-    )
+    tracer.build_with_context(SpanBuilder::from_name(name).with_start_time(at), &opentelemetry::Context::current())
 }
 
 pub fn emit(logger: &SdkLogger, body: &'static str, at: Option<SystemTime>) {
@@ -236,8 +224,8 @@ impl Line {
     }
 }
 
-pub fn lines(exporter: &InMemoryLogExporter) -> Vec<Line> {
-    exporter.get_emitted_logs().unwrap().iter().map(|log| Line::of(&log.record)).collect()
+pub fn lines(exporter: &CapturedLogs) -> Vec<Line> {
+    exporter.records().iter().map(Line::of).collect()
 }
 
 /// Checks what must hold of every stream of one log pipeline that saw its sessions from the first: starts and ends

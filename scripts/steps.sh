@@ -1,0 +1,140 @@
+# The steps of .ci/run, one function each, sourced by it. Each runs in the repository's root, in a subshell with `set -e`.
+# shellcheck shell=bash
+
+step_tools() {
+  cargo fmt --version 2>/dev/null || rustup component add rustfmt
+  cargo clippy --version 2>/dev/null || rustup component add clippy
+  cargo_tool cargo-deny 0.20.2
+  cargo_tool cargo-fuzz 0.13.2
+  go version || [ -x "$(collector_binary)" ] || { echo "Go is needed to build the OpenTelemetry Collector: https://go.dev/dl" >&2; return 1; }
+}
+
+step_fmt() {
+  cargo fmt --all --check
+}
+
+step_clippy() {
+  local features
+  # A feature must stand alone, so each is also built without the others; tests come in with all of them.
+  for features in "--no-default-features" "" $(single_features) "--all-features --all-targets"; do
+    echo "clippy ${features:-(default features)}"
+    # shellcheck disable=SC2086 # several words on purpose
+    cargo clippy --locked --quiet -p otel-session ${features//,/ } -- -D warnings
+  done
+}
+
+step_test() {
+  local command
+  command=$(readme_test_command)
+  [ -n "$command" ] || { echo "README.md has no fenced block after <!-- test-command -->" >&2; return 1; }
+  OTEL_SESSION_OTELCOL=$(collector_built)
+  # With OTEL_SESSION_REQUIRE a test that lacks something it needs fails instead of skipping itself.
+  export OTEL_SESSION_OTELCOL OTEL_SESSION_REQUIRE=1
+  printf '$ %s\n' "$command"
+  bash -euo pipefail -c "$command"
+}
+
+step_docs() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features -p otel-session
+}
+
+step_examples() {
+  local example name
+  compgen -G 'examples/*.rs' >/dev/null || { echo "there are no examples" >&2; return 1; }
+  cargo build --locked --release --all-features --examples
+  for example in examples/*.rs; do
+    name=$(basename "$example" .rs)
+    echo "example $name"
+    timeout 120 cargo run --locked --release --quiet --all-features --example "$name"
+  done
+}
+
+step_models() {
+  local output
+  output=$(mktemp)
+  cargo test --locked --release -p otel-session-models | tee "$output"
+  # A model that is compiled out passes too: at least one must have run.
+  grep -Eq '^test result: ok\. [1-9]' "$output" || { echo "no model was checked" >&2; return 1; }
+  rm "$output"
+}
+
+step_deny() {
+  cargo-deny --all-features check --hide-inclusion-graph bans licenses sources
+}
+
+step_fuzz() {
+  fuzz/run.sh 10
+}
+
+step_bench() {
+  cargo bench --locked --bench hot_path --all-features -- --quick
+}
+
+step_dependencies() {
+  diff -u docs/adr/no-default-features.txt <(bare_dependencies) ||
+    { echo "the bare crate's dependencies changed: give the reason in docs/adr/0001-dependencies.md" >&2; return 1; }
+}
+
+step_package() {
+  # What a user downloads holds the licences, the readme and the registry, and none of our machinery.
+  local listed wanted
+  listed=$(cargo package --locked --allow-dirty --list)
+  for wanted in LICENSE-MIT LICENSE-APACHE README.md CHANGELOG.md semconv/registry/attributes.yaml; do
+    grep -qx "$wanted" <<<"$listed" || { echo "not in the package: $wanted" >&2; return 1; }
+  done
+  if grep -E '^(\.ci|scripts|fuzz|models)/' <<<"$listed"; then
+    echo "the lines above should not be in the package" >&2
+    return 1
+  fi
+  cargo package --locked --offline --allow-dirty --no-verify -p otel-session
+}
+
+all_steps() {
+  declare -F | sed -n 's/^declare -f step_//p' | tr '\n' ' '
+}
+
+# Installs a tool at a pinned version where no other project sees it.
+cargo_tool() {
+  local name=$1 version=$2
+  if [ "$("$cache/tools/bin/$name" --version 2>/dev/null)" != "$name $version" ]; then
+    env -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$cache/tools" --version "$version" "$name"
+  fi
+  "$cache/tools/bin/$name" --version
+}
+
+single_features() {
+  local feature
+  for feature in tracing otlp dev-collector testing; do
+    echo "--no-default-features,--features=$feature"
+  done
+}
+
+# The commands of the fenced block that follows the marker in the README.
+readme_test_command() {
+  awk '/<!-- test-command -->/ { marked = 1; next }
+       marked && /^```/ { if (inside) exit; inside = 1; next }
+       inside { print }' README.md
+}
+
+# Direct dependencies of the bare crate on any platform, as in docs/adr/no-default-features.txt.
+bare_dependencies() {
+  cargo tree --locked -p otel-session --no-default-features -e normal --target all --depth 1 --prefix none --format '{p}' |
+    tail -n +2 | awk '{ print $1 }' | sort -u
+}
+
+collector_binary() {
+  echo "$cache/otelcol-$(sed -n 's/^version=//p' scripts/otelcol/build.sh)"
+}
+
+# Waits for the build that .ci/run started, and prints the path of the binary.
+collector_built() {
+  while kill -0 "$collector" 2>/dev/null; do
+    sleep 1
+  done
+  if [ ! -s "$collector_log.path" ]; then
+    echo "the OpenTelemetry Collector was not built:" >&2
+    tail -n 40 "$collector_log" >&2
+    return 1
+  fi
+  tail -n 1 "$collector_log.path"
+}
