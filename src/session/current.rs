@@ -138,11 +138,15 @@ impl<S: Sink> Current<S> {
         self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
     }
 
-    /// Ends the live session because its last pipeline goes. The next signal starts another.
-    pub(crate) fn suspend(&self) {
+    /// A taker of what is decided goes away: if it `is_last`, the live session ends first; then it is forgotten. Nothing is
+    /// decided in between, so what it got is balanced. The next signal starts another session.
+    pub(crate) fn leave(&self, is_last: impl FnOnce(&S) -> bool, forget: impl FnOnce(&S)) {
         let mut chain = self.chain.lock();
-        let now = self.clock.moment();
-        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        if is_last(&self.sink) {
+            let now = self.clock.moment();
+            self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        }
+        forget(&self.sink);
     }
 
     /// Ends the live session for good: nothing starts any more.
