@@ -134,6 +134,18 @@ mod model {
             (self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner), false)
         }
 
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            _bound: Duration,
+            mut done: impl FnMut(&mut T) -> bool,
+        ) -> (MutexGuard<'a, T>, bool) {
+            while !done(&mut guard) {
+                guard = self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner);
+            }
+            (guard, false)
+        }
+
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
         }
