@@ -8,9 +8,9 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Request, Version};
 
 use super::decode::{self, Encoding, Signal};
 use super::intake::Intake;
@@ -18,9 +18,10 @@ use super::refusals::Refusal;
 use super::server::Answer;
 use super::{body, http};
 
-/// Whether a request speaks gRPC.
+/// Whether a request speaks gRPC. Over HTTP/1 it cannot: the status travels in trailers.
 pub(super) fn is_grpc(request: &Request<Incoming>) -> bool {
-    matches!(http::media_type(request.headers()).as_deref(), Some("application/grpc" | "application/grpc+proto"))
+    request.version() == Version::HTTP_2
+        && matches!(http::media_type(request.headers()).as_deref(), Some("application/grpc" | "application/grpc+proto"))
 }
 
 pub(super) async fn answer(request: Request<Incoming>, intake: &Intake) -> Answer {

@@ -46,7 +46,8 @@ pub enum Problem {
         /// The signal.
         signal: SignalRef,
     },
-    /// More than one `session.start` with one id.
+    /// More than one `session.start` with one id. Two log pipelines of one program that both export to this collector
+    /// cause it, since each carries its own.
     #[non_exhaustive]
     StartedTwice {
         /// The session.
@@ -54,7 +55,7 @@ pub enum Problem {
         /// How often it was started.
         times: usize,
     },
-    /// More than one `session.end` with one id.
+    /// More than one `session.end` with one id. Two log pipelines to this collector cause it too.
     #[non_exhaustive]
     EndedTwice {
         /// The session.

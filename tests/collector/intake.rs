@@ -185,6 +185,14 @@ fn grpc_refuses_with_a_status_of_its_own() {
 }
 
 #[test]
+fn grpc_over_http_1_is_refused_since_its_status_could_not_be_sent() {
+    let collector = DevCollector::start().expect("a collector");
+    let headers = "Content-Type: application/grpc\r\n";
+    assert_eq!(post(&collector.otlp_grpc_endpoint(), LOGS, headers, &frame(0, &[])).status, 404);
+    assert_eq!(post(&collector.otlp_grpc_endpoint(), "/v1/logs", headers, &frame(0, &[])).status, 415);
+}
+
+#[test]
 fn an_id_of_the_wrong_length_is_refused() {
     let collector = DevCollector::start().expect("a collector");
     let body = request(&[bytes(9, [1; 15])]);
