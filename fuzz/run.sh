@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the development collector's decoders: fuzz/run.sh [SECONDS_PER_TARGET], 20 by default.
+# Fuzzes the development collector's decoders and session ids: fuzz/run.sh [SECONDS_PER_TARGET], 20 by default.
 #
 # cargo-fuzz is installed beside the other tools when it is missing. No nightly compiler is needed: the sanitizer is off
 # (the crate has no unsafe code) and RUSTC_BOOTSTRAP admits the coverage flags. What the fuzzer finds of interest goes to
@@ -17,7 +17,7 @@ if ! command -v cargo-fuzz > /dev/null; then
     cargo install --locked cargo-fuzz --root "${tools}"
 fi
 
-for target in otlp_protobuf otlp_json grpc_frame; do
+for target in otlp_protobuf otlp_json grpc_frame session_id; do
     found="target/found/${target}"
     mkdir -p "${found}"
     echo "fuzzing ${target} for ${seconds} s"

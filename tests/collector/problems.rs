@@ -182,7 +182,7 @@ fn times_between_two_sessions_belong_to_the_later() {
 fn a_span_that_is_older_than_the_first_session_shows_that_the_start_came_after_it() {
     let mut late = clean_logs();
     late[0] = start("s1", None, 4);
-    assert_eq!(found(&late, &[span("s1", 1, 5)]), ["span #2 work carries session s1 but is 3s older than it"]);
+    assert_eq!(found(&late, &[span("s1", 1, 5)]), ["span #1 work carries session s1 but is 3s older than it"]);
 }
 
 #[test]
