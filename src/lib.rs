@@ -41,3 +41,14 @@ pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};
 pub use stamp::{SessionBatchLogProcessor, SessionBatchSpanProcessor, SessionLogProcessor, SessionSpanProcessor};
 pub use telemetry::{Loss, Losses};
+
+/// The README and the manual, compiled as tests.
+#[cfg(all(doctest, feature = "otlp", feature = "dev-collector", feature = "testing"))]
+mod manual {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/manual/sessions.md")]
+    mod sessions {}
+    #[doc = include_str!("../docs/manual/collector.md")]
+    mod collector {}
+}
