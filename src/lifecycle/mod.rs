@@ -23,6 +23,8 @@ use opentelemetry_sdk::Resource;
 pub(crate) use hub::Publish;
 pub(crate) use keeper::Keeper;
 pub use observers::Watch;
+#[cfg(otel_session_loom)]
+pub(crate) use queue::Paired;
 pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
