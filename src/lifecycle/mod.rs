@@ -13,6 +13,7 @@ mod observers;
 mod queue;
 mod record;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,8 +111,11 @@ impl Core {
 
     fn flush(&self) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| pipeline.flush().err()).map(|error| error.to_string()).collect()
+        let flush = |pipeline: Arc<dyn Publish>| match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+            Ok(flushed) => flushed.err().map(|error| error.to_string()),
+            Err(_) => Some("a log processor panicked".to_owned()),
+        };
+        self.current.sink().pipelines().into_iter().filter_map(flush).collect()
     }
 
     /// How long the keeper may park.
