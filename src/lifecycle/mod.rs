@@ -77,13 +77,15 @@ impl Core {
     /// Adds an observer and tells it of the live session at once.
     pub(crate) fn observe(&self, callback: impl FnMut(&Transition) + Send + 'static) -> Watch {
         let hub = self.current.sink();
-        let observer = self.current.frozen(|live, _| {
+        let (observer, first) = self.current.frozen(|live, _| {
             let first =
                 live.map(|live| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
-            hub.observers.add(Box::new(callback), first)
+            (hub.observers.add(Box::new(callback), first.is_some()), first)
         });
-        observer.run(&self.losses);
-        // The keeper may have found the observer busy.
+        if let Some(first) = first {
+            observer.tell_first(&first, &self.losses);
+        }
+        // The keeper may have found the observer held.
         hub.keeper.nudge();
         Watch::new(&observer)
     }
