@@ -1,5 +1,8 @@
 //! `session.start` and `session.end`: 32 to 43.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, Severity};
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _};
 use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
@@ -312,6 +315,32 @@ fn b042_an_observer_that_comes_later_is_told_of_the_live_session_before_the_call
     assert_eq!(late.0.all(), [format!("start {} -", session.id())]);
     clock.advance(seconds(0));
     assert_eq!(none.0.all(), late.0.all(), "told once each");
+}
+
+#[test]
+fn b042_the_observer_has_been_told_when_the_call_returns_even_while_the_keeper_is_busy() {
+    within_bound(|| {
+        let (_clock, sessions) = alone();
+        sessions.record_activity();
+        let done = Arc::new(AtomicBool::new(false));
+        let (busy, stop) = (sessions.clone(), done.clone());
+        let thread = std::thread::spawn(move || {
+            while !stop.load(Ordering::Acquire) {
+                busy.set_background(true);
+            }
+        });
+        for _ in 0..20_000 {
+            let told = Arc::new(AtomicBool::new(false));
+            let tell = told.clone();
+            let _watch = sessions.on_transition(move |_| {
+                std::thread::yield_now();
+                tell.store(true, Ordering::Release);
+            });
+            assert!(told.load(Ordering::Acquire));
+        }
+        done.store(true, Ordering::Release);
+        thread.join().unwrap();
+    });
 }
 
 #[test]
