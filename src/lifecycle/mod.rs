@@ -14,6 +14,7 @@ mod observers;
 mod queue;
 mod record;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -82,13 +83,15 @@ impl Core {
     /// Adds an observer and tells it of the live session at once.
     pub(crate) fn observe(&self, callback: impl FnMut(&Transition) + Send + 'static) -> Watch {
         let hub = self.current.sink();
-        let observer = self.current.frozen(|live, _| {
+        let (observer, first) = self.current.frozen(|live, _| {
             let first =
                 live.map(|live| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
-            hub.observers.add(Box::new(callback), first)
+            (hub.observers.add(Box::new(callback), first.is_some()), first)
         });
-        observer.run(&self.losses);
-        // The keeper may have found the observer busy.
+        if let Some(first) = first {
+            observer.tell_first(&first, &self.losses);
+        }
+        // The keeper may have found the observer held.
         hub.keeper.nudge();
         Watch::new(&observer)
     }
@@ -116,8 +119,11 @@ impl Core {
 
     fn flush(&self) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| pipeline.flush().err()).map(|error| error.to_string()).collect()
+        let flush = |pipeline: Arc<dyn Publish>| match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+            Ok(flushed) => flushed.err().map(|error| error.to_string()),
+            Err(_) => Some("a log processor panicked".to_owned()),
+        };
+        self.current.sink().pipelines().into_iter().filter_map(flush).collect()
     }
 
     /// How long the keeper may park.

@@ -146,7 +146,7 @@ impl Publish for BatchPipeline {
 impl LogProcessor for SessionBatchLogProcessor {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data) {
+        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 pipeline.catch_up(live.record);
             }

@@ -35,9 +35,13 @@ impl Sessions {
         SessionLogProcessor { pipeline: Arc::new(pipeline) }
     }
 
-    /// Notes a log, and returns the session that is live as it is emitted.
+    /// Notes a log, and returns the session that is live as it is emitted. A lifecycle record, which comes by where the
+    /// processors of two `Sessions` wrap one another, is no signal: it is complete, extends nothing and starts nothing.
     #[inline]
-    pub(super) fn log_emitted(&self, record: &SdkLogRecord) -> Option<&'static Live> {
+    pub(super) fn log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
+        if std::ptr::eq(from, lifecycle_scope()) {
+            return None;
+        }
         let active = self.activity.counts(&self.core.losses, || Signal {
             kind: SignalKind::Log,
             name: record.event_name(),
@@ -163,7 +167,7 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
 impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data) {
+        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 pipeline.catch_up(live.record);
             }
