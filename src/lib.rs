@@ -11,6 +11,8 @@ mod scope;
 pub mod semconv;
 mod session;
 mod sessions;
+#[cfg(feature = "otlp")]
+mod setup;
 mod stamp;
 mod sync;
 mod telemetry;
@@ -23,5 +25,7 @@ pub use error::{BuildError, InvalidSessionId, ShutdownError};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};
+#[cfg(feature = "otlp")]
+pub use setup::{Protocol, Setup, SetupError, Telemetry, setup};
 pub use stamp::{SessionBatchLogProcessor, SessionBatchSpanProcessor, SessionLogProcessor, SessionSpanProcessor};
 pub use telemetry::{Loss, Losses};
