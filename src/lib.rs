@@ -27,6 +27,8 @@ mod scope;
 pub mod semconv;
 mod session;
 mod sessions;
+#[cfg(feature = "otlp")]
+mod setup;
 mod stamp;
 mod sync;
 mod telemetry;
@@ -39,6 +41,8 @@ pub use error::{BuildError, InvalidSessionId, ShutdownError};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};
+#[cfg(feature = "otlp")]
+pub use setup::{Protocol, Setup, SetupError, Telemetry, setup};
 pub use stamp::{SessionBatchLogProcessor, SessionBatchSpanProcessor, SessionLogProcessor, SessionSpanProcessor};
 pub use telemetry::{Loss, Losses};
 

@@ -112,4 +112,8 @@ pub mod loss_reason {
     pub const INVALID_SCOPE: &str = "invalid_scope";
     /// A log processor was given a second resource and kept the first.
     pub const RESOURCE_IGNORED: &str = "resource_ignored";
+    /// A span was in a batch whose export failed.
+    pub const SPAN_EXPORT: &str = "span_export";
+    /// An ordinary log was in a batch whose export failed.
+    pub const LOG_EXPORT: &str = "log_export";
 }

@@ -42,11 +42,15 @@ pub enum Loss {
     InvalidScope,
     /// A log processor was given a second resource; it keeps the first. One processor serves one provider.
     ResourceIgnored,
+    /// A span was in a batch whose export failed. Counted by the exporters of `setup()`.
+    SpanExport,
+    /// An ordinary log was in a batch whose export failed. Counted by the exporters of `setup()`.
+    LogExport,
 }
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
@@ -61,6 +65,8 @@ impl Loss {
         Self::FilterPanic,
         Self::InvalidScope,
         Self::ResourceIgnored,
+        Self::SpanExport,
+        Self::LogExport,
     ];
 
     /// The value of the attribute `otel_session.loss.reason`.
@@ -81,6 +87,8 @@ impl Loss {
             Self::FilterPanic => loss_reason::FILTER_PANIC,
             Self::InvalidScope => loss_reason::INVALID_SCOPE,
             Self::ResourceIgnored => loss_reason::RESOURCE_IGNORED,
+            Self::SpanExport => loss_reason::SPAN_EXPORT,
+            Self::LogExport => loss_reason::LOG_EXPORT,
         }
     }
 }
@@ -175,7 +183,7 @@ mod tests {
         }
         let losses = counters.read();
         assert_eq!(losses.count(Loss::InvalidScope), 12);
-        assert_eq!(losses.total(), (0..14).sum::<u64>());
+        assert_eq!(losses.total(), (0..16).sum::<u64>());
         assert_eq!(Losses::default().to_string(), "none");
     }
 }

@@ -217,14 +217,14 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
             return self.inner.export(batch).await;
         }
         let injected = inject(pending, &batch);
-        let lines: Vec<(&SdkLogRecord, &InstrumentationScope)> = merge(&injected, &batch);
+        let lines = merge(&injected, &batch);
         self.belt.tally.add_exported((lines.len() - injected.len()) as u64);
         let chunk = batch.iter().count().max(EXPORT_CHUNK);
         let mut result = Ok(());
-        for lines in lines.chunks(chunk) {
+        for lines in lines.chunk_by(in_one_request).flat_map(|lines| lines.chunks(chunk)) {
             let exported = self.inner.export(LogBatch::new(lines)).await;
             if exported.is_err() {
-                let lost = lines.iter().filter(|(_, scope)| std::ptr::eq(*scope, lifecycle_scope())).count();
+                let lost = lines.iter().filter(|line| is_lifecycle(line)).count();
                 self.sessions.core.losses.add(Loss::LifecycleExport, lost as u64);
                 result = exported;
             }
@@ -264,8 +264,21 @@ impl<E: LogExporter> InjectingExporter<E> {
     }
 }
 
+/// A record as exporters get it.
+type Line<'a> = (&'a SdkLogRecord, &'a InstrumentationScope);
+
 /// A lifecycle record, and how many records of the batch stand before it.
 type Injected = (usize, SdkLogRecord);
+
+/// OTLP groups the records of a request by scope, and the groups stand in any order: what must stand before an ordinary log
+/// goes in a request before it.
+fn in_one_request(line: &Line<'_>, next: &Line<'_>) -> bool {
+    !is_lifecycle(line) || is_lifecycle(next)
+}
+
+fn is_lifecycle((_, scope): &Line<'_>) -> bool {
+    std::ptr::eq(*scope, lifecycle_scope())
+}
 
 /// Finds the place of each pending record: before the first log of the session it starts, at the nudge that was sent for it,
 /// or at the end.
@@ -304,7 +317,7 @@ fn wanted(record: &SdkLogRecord, starts: &HashMap<&'static str, u64>) -> Option<
 }
 
 /// The batch without nudges, with the lifecycle records in their places.
-fn merge<'a>(injected: &'a [Injected], batch: &'a LogBatch<'_>) -> Vec<(&'a SdkLogRecord, &'a InstrumentationScope)> {
+fn merge<'a>(injected: &'a [Injected], batch: &'a LogBatch<'_>) -> Vec<Line<'a>> {
     let mut lines = Vec::with_capacity(injected.len() + batch.iter().count());
     let mut next = injected.iter().peekable();
     for (at, (record, scope)) in batch.iter().enumerate() {

@@ -1,0 +1,58 @@
+//! Who sends the telemetry: the resource, from code and variables.
+
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+
+use super::environment::{Environment, pairs};
+use super::error::SetupError;
+
+/// Refuses what no collector could make sense of.
+pub(super) fn check(service_name: Option<&str>, attributes: &[KeyValue]) -> Result<(), SetupError> {
+    let refuse = |setting, value: &str, problem: &str| {
+        Err(SetupError::Setting { setting, value: format!("{value:?}"), problem: problem.into() })
+    };
+    if let Some(name) = service_name.filter(|name| name.trim().is_empty()) {
+        return refuse(
+            "with_service_name",
+            name,
+            "is empty; give the service a name, or leave it to OTEL_SERVICE_NAME",
+        );
+    }
+    for attribute in attributes {
+        if attribute.key.as_str().trim().is_empty() {
+            return refuse("with_resource_attributes", attribute.key.as_str(), "has an empty key; name the attribute");
+        }
+        if attribute.key.as_str() == SERVICE_NAME && attribute.value.as_str().trim().is_empty() {
+            return refuse("with_resource_attributes", SERVICE_NAME, "is empty; give the service a name");
+        }
+    }
+    Ok(())
+}
+
+/// The SDK's own attributes, then the environment's, then code's: the later wins.
+pub(super) fn resource(
+    service_name: Option<String>,
+    attributes: Vec<KeyValue>,
+    environment: &Environment<'_>,
+) -> Result<Resource, SetupError> {
+    let given = environment.parsed("OTEL_RESOURCE_ATTRIBUTES", attributes_of)?.unwrap_or_default();
+    let named = environment.text("OTEL_SERVICE_NAME")?;
+    let own = |name: Option<String>| name.map(|name| KeyValue::new(SERVICE_NAME, name));
+    Ok(Resource::builder()
+        .with_attributes(given)
+        .with_attributes(own(named))
+        .with_attributes(attributes)
+        .with_attributes(own(service_name))
+        .build())
+}
+
+fn attributes_of(text: &str) -> Result<Vec<KeyValue>, String> {
+    let pairs = pairs(text)?;
+    if pairs.iter().any(|(key, value)| key == SERVICE_NAME && value.trim().is_empty()) {
+        return Err("has an empty service.name; give the service a name".into());
+    }
+    Ok(pairs.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect())
+}
+
+/// The one attribute of the resource that OpenTelemetry requires.
+const SERVICE_NAME: &str = "service.name";
