@@ -71,9 +71,11 @@ impl Observers {
     pub(crate) fn run(&self, losses: &LossCounters) {
         let observers = {
             let mut list = self.list.lock();
+            let all = list.clone();
             list.retain(|observer| observer.active.load(Ordering::Acquire));
-            list.clone()
+            all
         };
+        // Those that were unsubscribed are dropped here, without the lock: what they captured may call us as it goes.
         for observer in observers {
             observer.run(losses);
         }
