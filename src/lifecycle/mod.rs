@@ -13,6 +13,7 @@ mod observers;
 mod queue;
 mod record;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,14 @@ use crate::clock::Attend;
 use crate::session::{Chain, Current, IdSource, Transition};
 use crate::telemetry::LossCounters;
 use hub::Hub;
+
+/// Flushes a pipeline. A processor that panics must not take the keeper with it.
+fn flush(pipeline: &dyn Publish) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+        Ok(flushed) => flushed.map_err(|error| error.to_string()),
+        Err(_) => Err("a log processor panicked".to_owned()),
+    }
+}
 
 /// Everything that belongs to one [`Sessions`](crate::Sessions), shared by its handles, processors and layers.
 #[derive(Debug)]
@@ -111,7 +120,7 @@ impl Core {
     fn flush(&self) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| pipeline.flush().err()).map(|error| error.to_string()).collect()
+        pipelines.iter().filter_map(|pipeline| flush(&**pipeline).err()).collect()
     }
 
     /// How long the keeper may park.
