@@ -162,7 +162,8 @@ impl Chain {
             user_id: self.user_id,
             installation_id: self.installation_id,
         };
-        let started_boot = started_at.saturating_sub(now.offset());
+        // After a step back of the wall clock the start can lie ahead of it; the session still began no later than now.
+        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
         let latest_end = self.settings.max_duration.map_or(i64::MAX, |max| started_boot.saturating_add(max));
         let limits = Limits { timeout: self.timeout(), window_from: now.boot, latest_end };
         let live = publishable(Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset()));
