@@ -8,6 +8,7 @@
 //! Ordinary logs that the SDK's queue drops are seen as a gap between what went in and what came out.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -46,10 +47,16 @@ impl Sessions {
     ) -> SessionBatchLogProcessor {
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
         let tally = Arc::new(Tally::default());
-        let exporter =
-            InjectingExporter { sessions: self.clone(), queue: queue.clone(), tally: tally.clone(), inner: exporter };
+        let nudged = Arc::new(AtomicBool::new(false));
+        let exporter = InjectingExporter {
+            sessions: self.clone(),
+            queue: queue.clone(),
+            tally: tally.clone(),
+            nudged: nudged.clone(),
+            inner: exporter,
+        };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
-        let pipeline = BatchPipeline { sessions: self.clone(), queue, tally, attached: OnceLock::new(), inner };
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, tally, nudged, attached: OnceLock::new(), inner };
         SessionBatchLogProcessor { pipeline: Arc::new(pipeline) }
     }
 }
@@ -65,6 +72,8 @@ struct BatchPipeline {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
     tally: Arc<Tally>,
+    /// A nudge was sent, and no batch has come since.
+    nudged: Arc<AtomicBool>,
     attached: OnceLock<()>,
     inner: BatchLogProcessor,
 }
@@ -87,6 +96,7 @@ impl BatchPipeline {
     /// Makes the batch thread run if lifecycle records are waiting.
     fn nudge(&self) {
         let Some(through) = self.queue.pending() else { return };
+        self.nudged.store(true, Ordering::Release);
         let mut nudge = blank();
         nudge.set_event_name(NUDGE);
         nudge.add_attribute(Key::from_static_str(NUDGE_THROUGH), i64::try_from(through).unwrap_or(i64::MAX));
@@ -119,8 +129,11 @@ impl BatchPipeline {
 }
 
 impl Publish for BatchPipeline {
+    /// One nudge at a time: more would take the place of ordinary logs in the SDK's queue.
     fn publish(&self) {
-        self.nudge();
+        if !self.nudged.load(Ordering::Acquire) {
+            self.nudge();
+        }
     }
 
     fn flush(&self) -> OTelSdkResult {
@@ -188,11 +201,14 @@ struct InjectingExporter<E> {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
     tally: Arc<Tally>,
+    nudged: Arc<AtomicBool>,
     inner: E,
 }
 
 impl<E: LogExporter> LogExporter for InjectingExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        // Before taking: what was pushed by then is taken here, and what is pushed later finds it cleared.
+        self.nudged.store(false, Ordering::SeqCst);
         let pending = self.queue.take_all();
         let nudged = batch.iter().any(|(record, _)| is_nudge(record));
         if pending.is_empty() && !nudged {
@@ -204,11 +220,13 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
         self.tally.add_exported((lines.len() - injected.len()) as u64);
         let chunk = batch.iter().count().max(EXPORT_CHUNK);
         let mut result = Ok(());
+        let mut at_risk = AtRisk { sessions: &self.sessions, records: injected.len() as u64 };
         for lines in lines.chunks(chunk) {
             let exported = self.inner.export(LogBatch::new(lines)).await;
+            let done = lines.iter().filter(|(_, scope)| std::ptr::eq(*scope, lifecycle_scope())).count() as u64;
+            at_risk.records -= done;
             if exported.is_err() {
-                let lost = lines.iter().filter(|(_, scope)| std::ptr::eq(*scope, lifecycle_scope())).count();
-                self.sessions.core.losses.add(Loss::LifecycleExport, lost as u64);
+                self.sessions.core.losses.add(Loss::LifecycleExport, done);
                 result = exported;
             }
         }
@@ -238,12 +256,28 @@ impl<E: LogExporter> InjectingExporter<E> {
     /// Exports the lifecycle records that no batch has taken along. On the batch thread, outside its executor.
     fn export_rest(&self) {
         let rest: Vec<SdkLogRecord> = self.queue.take_all().into_iter().map(|(_, record)| record.to_log()).collect();
+        let mut at_risk = AtRisk { sessions: &self.sessions, records: rest.len() as u64 };
         for records in rest.chunks(EXPORT_CHUNK) {
             let lines: Vec<_> = records.iter().map(|record| (record, lifecycle_scope())).collect();
-            if futures_executor::block_on(self.inner.export(LogBatch::new(&lines))).is_err() {
+            let exported = futures_executor::block_on(self.inner.export(LogBatch::new(&lines)));
+            at_risk.records -= records.len() as u64;
+            if exported.is_err() {
                 self.sessions.core.losses.add(Loss::LifecycleExport, records.len() as u64);
             }
         }
+    }
+}
+
+/// Lifecycle records that have left the queue and are not exported yet: counted if the exporter panics, which ends the SDK's
+/// batch thread.
+struct AtRisk<'a> {
+    sessions: &'a Sessions,
+    records: u64,
+}
+
+impl Drop for AtRisk<'_> {
+    fn drop(&mut self) {
+        self.sessions.core.losses.add(Loss::LifecyclePanic, self.records);
     }
 }
 
