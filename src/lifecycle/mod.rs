@@ -35,6 +35,14 @@ use crate::telemetry::{Loss, LossCounters};
 use grouping::Grouping;
 use hub::Hub;
 
+/// Flushes a pipeline. A processor that panics must not take the keeper with it.
+fn flush(pipeline: &dyn Publish) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+        Ok(flushed) => flushed.map_err(|error| error.to_string()),
+        Err(_) => Err("a log processor panicked".to_owned()),
+    }
+}
+
 /// Everything that belongs to one [`Sessions`](crate::Sessions), shared by its handles, processors and layers.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -119,11 +127,8 @@ impl Core {
 
     fn flush(&self) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let flush = |pipeline: Arc<dyn Publish>| match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
-            Ok(flushed) => flushed.err().map(|error| error.to_string()),
-            Err(_) => Some("a log processor panicked".to_owned()),
-        };
-        self.current.sink().pipelines().into_iter().filter_map(flush).collect()
+        let pipelines = self.current.sink().pipelines();
+        pipelines.iter().filter_map(|pipeline| flush(&**pipeline).err()).collect()
     }
 
     /// How long the keeper may park.

@@ -160,6 +160,8 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
     }
 
     fn flush(&self) -> OTelSdkResult {
+        // What was decided since the last round of the keeper must not miss the flush.
+        self.publish_through(None);
         self.inner.force_flush()
     }
 }

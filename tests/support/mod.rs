@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub)] // every test crate uses a part of it
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+pub mod bounded;
+pub mod exporters;
+pub mod pipelines;
 pub mod probes;
 
 use std::time::{Duration, SystemTime};
