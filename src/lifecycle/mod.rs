@@ -26,7 +26,7 @@ pub(crate) use queue::Paired;
 pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
-use crate::clock::Attend;
+use crate::clock::{Attend, Source};
 use crate::session::{Chain, Current, IdSource, Transition};
 use crate::telemetry::LossCounters;
 use hub::Hub;
@@ -39,19 +39,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn start(
-        chain: Chain,
-        clock: crate::clock::Source,
-        ids: IdSource,
-        losses: Arc<LossCounters>,
-    ) -> std::io::Result<Arc<Self>> {
-        let keeper = Arc::new(Keeper::default());
-        if let crate::clock::Source::Given(clock) = &clock {
+    /// Everything but the keeper's thread.
+    pub(crate) fn new(chain: Chain, clock: Source, ids: IdSource, losses: Arc<LossCounters>) -> Self {
+        let hub = Hub::new(Arc::new(Keeper::default()), losses.clone());
+        Self { current: Current::new(chain, clock, ids, losses.clone(), hub), losses }
+    }
+
+    /// Starts the keeper.
+    pub(crate) fn start(self) -> std::io::Result<Arc<Self>> {
+        let core = Arc::new(self);
+        let keeper = &core.current.sink().keeper;
+        if let Source::Given(clock) = core.current.clock() {
             let attend: Arc<dyn Attend> = keeper.clone();
             clock.attend(Arc::downgrade(&attend));
         }
-        let hub = Hub::new(keeper.clone(), losses.clone());
-        let core = Arc::new(Self { current: Current::new(chain, clock, ids, losses.clone(), hub), losses });
         keeper.spawn(Arc::downgrade(&core))?;
         Ok(core)
     }
