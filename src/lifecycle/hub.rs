@@ -44,12 +44,11 @@ struct State {
 struct Outlet {
     queue: Arc<Queue<Record>>,
     pipeline: Weak<dyn Publish>,
-    leaving: bool,
 }
 
 impl std::fmt::Debug for Outlet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outlet").field("leaving", &self.leaving).finish_non_exhaustive()
+        f.debug_struct("Outlet").finish_non_exhaustive()
     }
 }
 
@@ -84,7 +83,7 @@ impl Hub {
     ) {
         let mut state = self.state.lock();
         let mut newest = 0;
-        if state.outlets.iter().all(|outlet| outlet.leaving) {
+        if state.outlets.is_empty() {
             for (number, record) in state.backlog.take_all() {
                 queue.push(number, record);
                 newest = number;
@@ -95,25 +94,17 @@ impl Hub {
         {
             queue.push(live.record, Record { what: What::Start(Session(&live.snapshot)), observed_at: now });
         }
-        state.outlets.push(Outlet { queue: queue.clone(), pipeline, leaving: false });
+        state.outlets.push(Outlet { queue: queue.clone(), pipeline });
         drop(state);
         self.keeper.nudge();
     }
 
-    /// Notes that a pipeline is about to go; true if no other stays, so that the live session must end.
-    pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>) -> bool {
-        let mut state = self.state.lock();
-        let mut known = false;
-        for outlet in &mut state.outlets {
-            if Arc::ptr_eq(&outlet.queue, queue) {
-                outlet.leaving = true;
-                known = true;
-            }
-        }
-        known && state.outlets.iter().all(|outlet| outlet.leaving)
+    /// Whether this pipeline is attached and no other is.
+    pub(crate) fn is_last(&self, queue: &Arc<Queue<Record>>) -> bool {
+        matches!(&*self.state.lock().outlets, [outlet] if Arc::ptr_eq(&outlet.queue, queue))
     }
 
-    /// Forgets a pipeline.
+    /// Forgets a pipeline: what is decided from now on is not for it. Called while no decision can be made.
     pub(crate) fn detach(&self, queue: &Arc<Queue<Record>>) {
         self.state.lock().outlets.retain(|outlet| !Arc::ptr_eq(&outlet.queue, queue));
     }

@@ -62,16 +62,15 @@ impl Core {
         self.current.frozen(|live, now| self.current.sink().attach(queue, pipeline, live, now));
     }
 
-    /// A log pipeline is about to go. If it is the last, the live session ends, so that its end can still be published.
+    /// A log pipeline goes. If it is the last, the live session ends, and that end is the last record in its queue: were
+    /// the start of a next session to follow, the pipeline would never get its end.
     pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>) {
-        if self.current.sink().leave(queue) {
-            self.current.suspend();
-        }
+        let hub = self.current.sink();
+        self.current.suspend(|| hub.is_last(queue), || hub.detach(queue));
     }
 
-    /// A log pipeline has gone.
-    pub(crate) fn detach(&self, queue: &Arc<Queue<Record>>) {
-        self.current.sink().detach(queue);
+    /// A log pipeline has gone; what it did not publish is lost.
+    pub(crate) fn give_up(&self, queue: &Arc<Queue<Record>>) {
         let undelivered = queue.take_all().len();
         self.losses.add(crate::telemetry::Loss::LifecycleUndelivered, undelivered as u64);
     }

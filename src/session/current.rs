@@ -138,11 +138,15 @@ impl<S: Sink> Current<S> {
         self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
     }
 
-    /// Ends the live session because its last pipeline goes. The next signal starts another.
-    pub(crate) fn suspend(&self) {
+    /// Ends the live session if its last pipeline goes, and lets the pipeline go before anything else is decided. The next
+    /// signal starts another session.
+    pub(crate) fn suspend(&self, is_last: impl FnOnce() -> bool, go: impl FnOnce()) {
         let mut chain = self.chain.lock();
-        let now = self.clock.moment();
-        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        if is_last() {
+            let now = self.clock.moment();
+            self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        }
+        go();
     }
 
     /// Ends the live session for good: nothing starts any more.

@@ -153,7 +153,7 @@ impl LogProcessor for SessionBatchLogProcessor {
             self.pipeline.count_dropped(emitted);
         }
         if attached {
-            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+            self.pipeline.sessions.core.give_up(&self.pipeline.queue);
         }
         result
     }
@@ -177,7 +177,7 @@ impl Drop for SessionBatchLogProcessor {
     fn drop(&mut self) {
         if self.pipeline.leave() {
             let _ = self.pipeline.inner.shutdown();
-            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+            self.pipeline.sessions.core.give_up(&self.pipeline.queue);
         }
     }
 }

@@ -145,7 +145,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         self.sessions.core.leave(&self.queue);
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.publish_through(None);
-        self.sessions.core.detach(&self.queue);
+        self.sessions.core.give_up(&self.queue);
     }
 }
 
