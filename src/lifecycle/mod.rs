@@ -29,7 +29,7 @@ pub(crate) use queue::Paired;
 pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
-use crate::clock::Attend;
+use crate::clock::{Attend, Source};
 use crate::session::{Chain, Current, IdSource, Transition};
 use crate::telemetry::{Loss, LossCounters};
 use grouping::Grouping;
@@ -52,20 +52,21 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn start(
-        chain: Chain,
-        clock: crate::clock::Source,
-        ids: IdSource,
-        losses: Arc<LossCounters>,
-    ) -> std::io::Result<Arc<Self>> {
-        let keeper = Arc::new(Keeper::default());
-        if let crate::clock::Source::Given(clock) = &clock {
+    /// Everything but the keeper's thread.
+    pub(crate) fn new(chain: Chain, clock: Source, ids: IdSource, losses: Arc<LossCounters>) -> Self {
+        let hub = Hub::new(Arc::new(Keeper::default()), losses.clone());
+        let current = Current::new(chain, clock, ids, losses.clone(), hub);
+        Self { current, losses, grouping: Grouping::default() }
+    }
+
+    /// Starts the keeper.
+    pub(crate) fn start(self) -> std::io::Result<Arc<Self>> {
+        let core = Arc::new(self);
+        let keeper = &core.current.sink().keeper;
+        if let Source::Given(clock) = core.current.clock() {
             let attend: Arc<dyn Attend> = keeper.clone();
             clock.attend(Arc::downgrade(&attend));
         }
-        let hub = Hub::new(keeper.clone(), losses.clone());
-        let current = Current::new(chain, clock, ids, losses.clone(), hub);
-        let core = Arc::new(Self { current, losses, grouping: Grouping::default() });
         keeper.spawn(Arc::downgrade(&core))?;
         Ok(core)
     }
