@@ -66,6 +66,15 @@ pub(crate) enum Pipeline {
     Batch,
 }
 
+impl std::fmt::Display for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Wrapped => "wrapped",
+            Self::Batch => "batch",
+        })
+    }
+}
+
 impl Contender {
     pub(crate) fn new(way: Way, pipeline: Pipeline) -> Self {
         let (loggers, tracers) = match pipeline {

@@ -126,7 +126,7 @@ fn calibrate(contender: &Contender, signal: Signal, threads: usize, sample: Dura
 /// A barrier wakes threads one after the other; here they wait for each other awake, but not for ever.
 fn start_together(ready: &AtomicUsize, all: usize, origin: Instant) {
     ready.fetch_add(1, Ordering::AcqRel);
-    let give_up = nanos(origin) + 300_000;
+    let give_up = nanos(origin) + 20_000_000;
     while ready.load(Ordering::Acquire) < all && nanos(origin) < give_up {
         std::hint::spin_loop();
     }

@@ -91,7 +91,6 @@ impl Report {
         limit: f64,
     ) {
         let verdict = if ours <= theirs * limit { "PASS" } else { "miss" };
-        let pipeline = format!("{pipeline:?}").to_lowercase();
         self.verdicts.push(format!(
             "{verdict}  {signal:<18} {pipeline:<8} {threads} thread(s)  {:>5.2} {of}, at most {limit:.2}",
             ours / theirs
