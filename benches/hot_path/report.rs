@@ -53,16 +53,16 @@ impl Report {
             [Way::Static, Way::LawfulFloor, Way::Mutex, Way::Sibling, Way::Ours].map(|way| cell.added(way));
         // What ours costs the batch thread; the others do their work on the thread of the application.
         let off_thread = match pipeline {
-            Pipeline::Wrapped => 0.0,
-            Pipeline::Batch => cell.flush[Way::Ours as usize] - cell.flush[Way::None as usize],
+            Pipeline::Wrapped => "-".to_owned(),
+            Pipeline::Batch => format!("{:.0}", cell.flush[Way::Ours as usize] - cell.flush[Way::None as usize]),
         };
         println!(
             "| {signal:<18} | {threads:>7} | {:>6.0} | {fixed:>6.1} | {floor:>6.1} | {mutex:>6.1} | {sibling:>7.1} | \
-             {ours:>6.1} | {:>10.2} | {:>11.2} | {:>10.1} | {off_thread:>10.0} |",
+             {ours:>6.1} | {:>10} | {:>11} | {:>10} | {off_thread:>10} |",
             cell.none,
-            ours / floor,
-            ours / fixed,
-            mutex / ours,
+            ratio(ours, floor),
+            ratio(ours, fixed),
+            ratio(mutex, ours),
         );
         match (signal, pipeline) {
             (Signal::Log(_), _) => {
@@ -90,10 +90,10 @@ impl Report {
         theirs: f64,
         limit: f64,
     ) {
-        let verdict = if ours <= theirs * limit { "PASS" } else { "miss" };
+        let verdict = if ours.max(0.0) <= theirs * limit { "PASS" } else { "miss" };
         self.verdicts.push(format!(
-            "{verdict}  {signal:<18} {pipeline:<8} {threads} thread(s)  {:>5.2} {of}, at most {limit:.2}",
-            ours / theirs
+            "{verdict}  {signal:<18} {pipeline:<8} {threads} thread(s)  {:>5} {of}, at most {limit:.2}",
+            ratio(ours, theirs)
         ));
     }
 
@@ -119,4 +119,9 @@ impl Report {
         let missed = self.verdicts.iter().filter(|verdict| verdict.starts_with("miss")).count();
         println!("\n{} of {} targets hold.", self.verdicts.len() - missed, self.verdicts.len());
     }
+}
+
+/// Less than half a nanosecond is noise: nothing can be said in terms of it.
+fn ratio(ours: f64, theirs: f64) -> String {
+    if theirs < 0.5 { "-".to_owned() } else { format!("{:.2}", ours.max(0.0) / theirs) }
 }
