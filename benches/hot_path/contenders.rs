@@ -4,7 +4,7 @@
 //! processor with an exporter that drops it.
 
 use std::hint::black_box;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Severity};
@@ -23,14 +23,19 @@ use opentelemetry_sdk::trace::{
 use otel_session::Sessions;
 use otel_session::semconv::SESSION_ID;
 
-/// What fits into the queues of the batch processors: a whole sample, so that nothing is dropped and the batch thread
-/// sleeps while a sample is timed.
-pub(crate) const QUEUE: usize = 10_000;
+/// What fits into the queue of a batch processor: what a thread does in a whole sample, so that nothing is dropped and the
+/// batch thread sleeps while a sample is timed.
+pub(crate) const QUEUE: usize = 4_000;
 
 const ID: &str = "0193b1a2-7c3d-4e5f-8a9b-0c1d2e3f4a5b";
 
-/// The providers that go one way.
+/// The providers that go one way, and share its session.
 pub(crate) struct Contender {
+    lanes: Vec<Lane>,
+}
+
+/// The providers that a thread uses.
+pub(crate) struct Lane {
     pub(crate) loggers: SdkLoggerProvider,
     pub(crate) tracers: SdkTracerProvider,
 }
@@ -76,90 +81,90 @@ impl std::fmt::Display for Pipeline {
 }
 
 impl Contender {
-    pub(crate) fn new(way: Way, pipeline: Pipeline) -> Self {
-        let (loggers, tracers) = match pipeline {
-            Pipeline::Wrapped => wrapped(way),
-            Pipeline::Batch => batch(way),
+    /// With batch processors each thread gets a pair of its own: in a queue that two threads fill the SDK itself spends some
+    /// 300 ns more on a signal, and that varies by more than what is compared here. The session is still one for all.
+    pub(crate) fn new(way: Way, pipeline: Pipeline, threads: usize) -> Self {
+        let session = SessionOf { way, sessions: sessions(), state: Arc::new(MutexState::new()) };
+        let lanes = match pipeline {
+            Pipeline::Wrapped => vec![session.wrapped()],
+            Pipeline::Batch => (0..threads).map(|_| session.batch()).collect(),
         };
-        Self { loggers, tracers }
+        Self { lanes }
+    }
+
+    pub(crate) fn lane(&self, thread: usize) -> &Lane {
+        &self.lanes[thread % self.lanes.len()]
     }
 
     /// Empties the queues of batch processors.
     pub(crate) fn flush(&self) {
-        self.loggers.force_flush().expect("logs are flushed");
-        self.tracers.force_flush().expect("spans are flushed");
-    }
-}
-
-fn wrapped(way: Way) -> (SdkLoggerProvider, SdkTracerProvider) {
-    let (logs, spans) = (SdkLoggerProvider::builder(), SdkTracerProvider::builder());
-    match way {
-        Way::Ours => {
-            let sessions = sessions();
-            (
-                logs.with_log_processor(sessions.log_processor(BlackHole)).build(),
-                spans.with_span_processor(sessions.span_processor(BlackHole)).build(),
-            )
+        for lane in &self.lanes {
+            lane.loggers.force_flush().expect("logs are flushed");
+            lane.tracers.force_flush().expect("spans are flushed");
         }
-        _ => plain(way, BlackHole, BlackHole),
     }
 }
 
-fn batch(way: Way) -> (SdkLoggerProvider, SdkTracerProvider) {
-    let rarely = Duration::from_secs(3600);
-    let log_config = || {
-        let config = LogBatchConfig::default().with_max_queue_size(QUEUE).with_max_export_batch_size(QUEUE);
-        config.with_scheduled_delay(rarely).build()
-    };
-    let span_config = || {
-        let config = SpanBatchConfig::default().with_max_queue_size(QUEUE).with_max_export_batch_size(QUEUE);
-        config.with_scheduled_delay(rarely).build()
-    };
-    match way {
-        Way::Ours => {
-            let sessions = sessions();
-            let logs = sessions.batch_log_processor_with(BlackHole, log_config());
-            let spans = sessions.batch_span_processor_with(BlackHole, span_config());
-            (
-                SdkLoggerProvider::builder().with_log_processor(logs).build(),
-                SdkTracerProvider::builder().with_span_processor(spans).build(),
-            )
-        }
-        _ => plain(
-            way,
-            BatchLogProcessor::builder(BlackHole).with_batch_config(log_config()).build(),
-            BatchSpanProcessor::new(BlackHole, span_config()),
-        ),
-    }
-}
-
-/// Providers that go any way but ours.
-fn plain(
+/// What the lanes of a contender share.
+struct SessionOf {
     way: Way,
-    logs: impl LogProcessor + 'static,
-    spans: impl SpanProcessor + 'static,
-) -> (SdkLoggerProvider, SdkTracerProvider) {
-    let (loggers, tracers) = (SdkLoggerProvider::builder(), SdkTracerProvider::builder());
-    let (loggers, tracers) = match way {
-        Way::None => (loggers.with_log_processor(logs), tracers.with_span_processor(spans)),
-        Way::Static => (
-            loggers.with_log_processor(StaticId { inner: logs }),
-            tracers.with_span_processor(StaticId { inner: spans }),
-        ),
-        Way::LawfulFloor => {
-            (loggers.with_log_processor(Lawful { inner: logs }), tracers.with_span_processor(Lawful { inner: spans }))
+    sessions: Sessions,
+    state: Arc<MutexState>,
+}
+
+impl SessionOf {
+    fn wrapped(&self) -> Lane {
+        match self.way {
+            Way::Ours => lane(self.sessions.log_processor(BlackHole), self.sessions.span_processor(BlackHole)),
+            _ => self.plain(BlackHole, BlackHole),
         }
-        Way::Mutex => (
-            loggers.with_log_processor(MutexId { state: MutexState::new(), inner: logs }),
-            tracers.with_span_processor(MutexId { state: MutexState::new(), inner: spans }),
-        ),
-        Way::Sibling => (
-            loggers.with_log_processor(StaticId { inner: BlackHole }).with_log_processor(logs),
-            tracers.with_span_processor(StaticId { inner: BlackHole }).with_span_processor(spans),
-        ),
-        Way::Ours => unreachable!("ours is made by Sessions"),
-    };
-    (loggers.build(), tracers.build())
+    }
+
+    fn batch(&self) -> Lane {
+        let rarely = Duration::from_secs(3600);
+        let logs = LogBatchConfig::default().with_max_queue_size(QUEUE).with_max_export_batch_size(QUEUE);
+        let logs = logs.with_scheduled_delay(rarely).build();
+        let spans = SpanBatchConfig::default().with_max_queue_size(QUEUE).with_max_export_batch_size(QUEUE);
+        let spans = spans.with_scheduled_delay(rarely).build();
+        match self.way {
+            Way::Ours => lane(
+                self.sessions.batch_log_processor_with(BlackHole, logs),
+                self.sessions.batch_span_processor_with(BlackHole, spans),
+            ),
+            _ => self.plain(
+                BatchLogProcessor::builder(BlackHole).with_batch_config(logs).build(),
+                BatchSpanProcessor::new(BlackHole, spans),
+            ),
+        }
+    }
+
+    /// Any way but ours.
+    fn plain(&self, logs: impl LogProcessor + 'static, spans: impl SpanProcessor + 'static) -> Lane {
+        match self.way {
+            Way::None => lane(logs, spans),
+            Way::Static => lane(StaticId { inner: logs }, StaticId { inner: spans }),
+            Way::LawfulFloor => lane(Lawful { inner: logs }, Lawful { inner: spans }),
+            Way::Mutex => lane(
+                MutexId { state: self.state.clone(), inner: logs },
+                MutexId { state: self.state.clone(), inner: spans },
+            ),
+            Way::Sibling => {
+                let stamper = StaticId { inner: BlackHole };
+                let loggers = SdkLoggerProvider::builder().with_log_processor(stamper).with_log_processor(logs);
+                let stamper = StaticId { inner: BlackHole };
+                let tracers = SdkTracerProvider::builder().with_span_processor(stamper).with_span_processor(spans);
+                Lane { loggers: loggers.build(), tracers: tracers.build() }
+            }
+            Way::Ours => unreachable!("ours is made by Sessions"),
+        }
+    }
+}
+
+fn lane(logs: impl LogProcessor + 'static, spans: impl SpanProcessor + 'static) -> Lane {
+    Lane {
+        loggers: SdkLoggerProvider::builder().with_log_processor(logs).build(),
+        tracers: SdkTracerProvider::builder().with_span_processor(spans).build(),
+    }
 }
 
 pub(crate) fn sessions() -> Sessions {
@@ -343,7 +348,7 @@ fn coarse_clock() -> std::time::Instant {
 /// A session of the kind that blog posts show.
 #[derive(Debug)]
 struct MutexId<P> {
-    state: MutexState,
+    state: Arc<MutexState>,
     inner: P,
 }
 

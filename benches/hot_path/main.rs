@@ -40,7 +40,7 @@ fn main() {
         report.pipeline(pipeline);
         for signal in Signal::ALL.into_iter().filter(|signal| format!("{pipeline} {signal}").contains(&only)) {
             for threads in THREADS {
-                let contenders = Way::ALL.map(|way| Contender::new(way, pipeline));
+                let contenders = Way::ALL.map(|way| Contender::new(way, pipeline, threads));
                 report.cell(pipeline, signal, threads, &measure(&contenders, signal, threads, effort));
             }
         }

@@ -39,10 +39,10 @@ const WARM_UP: usize = 3;
 
 /// Measures every contender with one kind of signal on that many threads.
 pub(crate) fn measure(contenders: &[Contender], signal: Signal, threads: usize, effort: Effort) -> Cell {
-    let count = calibrate(&contenders[0], signal, threads, effort.sample);
+    let count = calibrate(&contenders[0], signal, effort.sample);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut workers: Vec<Vec<_>> =
-        (0..threads).map(|_| contenders.iter().map(|contender| worker(signal, contender)).collect()).collect();
+        (0..threads).map(|thread| contenders.iter().map(|it| worker(signal, it.lane(thread))).collect()).collect();
     let schedule = schedule(contenders.len(), effort.rounds + WARM_UP);
 
     let origin = Instant::now();
@@ -108,9 +108,9 @@ fn per_signal(times: &[[AtomicU64; 2]], threads: usize, cores: usize, count: usi
 }
 
 /// How many signals each thread makes in a sample: what takes the time wanted, and fits into a queue.
-fn calibrate(contender: &Contender, signal: Signal, threads: usize, sample: Duration) -> usize {
+fn calibrate(contender: &Contender, signal: Signal, sample: Duration) -> usize {
     const PROBE: usize = 500;
-    let mut worker = worker(signal, contender);
+    let mut worker = worker(signal, contender.lane(0));
     let probe = |_| {
         let start = Instant::now();
         worker(PROBE);
@@ -120,7 +120,7 @@ fn calibrate(contender: &Contender, signal: Signal, threads: usize, sample: Dura
     };
     let fastest = (0..5).map(probe).min().unwrap_or_default();
     let count = sample.as_nanos() as usize * PROBE / fastest.as_nanos().max(1) as usize;
-    count.clamp(100, QUEUE / threads - 10)
+    count.clamp(100, QUEUE - 10)
 }
 
 /// A barrier wakes threads one after the other; here they wait for each other awake, but not for ever.

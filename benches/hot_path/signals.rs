@@ -7,7 +7,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing::dispatcher::{Dispatch, with_default};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::contenders::Contender;
+use crate::contenders::Lane;
 
 /// A kind of signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,19 +43,19 @@ impl std::fmt::Display for Signal {
 pub(crate) type Worker = Box<dyn FnMut(usize) + Send>;
 
 /// A worker for one thread, with a logger or tracer of its own: a shared one costs the SDK itself.
-pub(crate) fn worker(signal: Signal, contender: &Contender) -> Worker {
+pub(crate) fn worker(signal: Signal, lane: &Lane) -> Worker {
     match signal {
-        Signal::Log(attributes) => log(contender, attributes),
-        Signal::Span(attributes) => span(contender, attributes),
-        Signal::TracingSpan => tracing_span(contender),
-        Signal::TracingEvent => tracing_event(contender),
+        Signal::Log(attributes) => log(lane, attributes),
+        Signal::Span(attributes) => span(lane, attributes),
+        Signal::TracingSpan => tracing_span(lane),
+        Signal::TracingEvent => tracing_event(lane),
     }
 }
 
 const KEYS: [&str; 5] = ["http.request.method", "url.path", "server.address", "server.port", "user_agent.original"];
 
-fn log(contender: &Contender, attributes: usize) -> Worker {
-    let logger = contender.loggers.logger("bench");
+fn log(lane: &Lane, attributes: usize) -> Worker {
+    let logger = lane.loggers.logger("bench");
     let keys = &KEYS[..attributes];
     Box::new(move |count| {
         for _ in 0..count {
@@ -70,8 +70,8 @@ fn log(contender: &Contender, attributes: usize) -> Worker {
     })
 }
 
-fn span(contender: &Contender, attributes: usize) -> Worker {
-    let tracer = contender.tracers.tracer("bench");
+fn span(lane: &Lane, attributes: usize) -> Worker {
+    let tracer = lane.tracers.tracer("bench");
     let context = Context::new();
     let keys = &KEYS[..attributes];
     Box::new(move |count| {
@@ -85,8 +85,8 @@ fn span(contender: &Contender, attributes: usize) -> Worker {
     })
 }
 
-fn tracing_span(contender: &Contender) -> Worker {
-    let layer = tracing_opentelemetry::layer().with_tracer(contender.tracers.tracer("bench"));
+fn tracing_span(lane: &Lane) -> Worker {
+    let layer = tracing_opentelemetry::layer().with_tracer(lane.tracers.tracer("bench"));
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
     Box::new(move |count| {
         with_default(&dispatch, || {
@@ -97,8 +97,8 @@ fn tracing_span(contender: &Contender) -> Worker {
     })
 }
 
-fn tracing_event(contender: &Contender) -> Worker {
-    let bridge = OpenTelemetryTracingBridge::new(&contender.loggers);
+fn tracing_event(lane: &Lane) -> Worker {
+    let bridge = OpenTelemetryTracingBridge::new(&lane.loggers);
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(bridge));
     Box::new(move |count| {
         with_default(&dispatch, || {
