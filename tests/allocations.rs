@@ -69,15 +69,15 @@ fn reading_and_extending_a_session_allocates_nothing() {
     assert_eq!(count(|| _ = black_box(sessions.record_activity())), 0);
 }
 
-/// The manual quotes this number, so it stands here.
+/// 188 on machines of 64 bits; `docs/manual/performance.md` quotes it.
 #[test]
-fn a_rotation_leaves_no_more_than_300_bytes_behind_on_the_thread_of_its_caller() {
+fn a_rotation_keeps_no_more_than_200_bytes_for_good() {
     let sessions = sessions();
     let pipeline = SdkLoggerProvider::builder().with_log_processor(sessions.log_processor(BlackHole)).build();
     // Queues and the history grow by doubling; a rotation that finds room in them shows what is kept for good.
     let kept = (0..200).map(|_| measure(|| _ = black_box(sessions.rotate())).bytes_current).min().unwrap();
     println!("a rotation keeps {kept} bytes");
-    assert!(kept <= 300, "{kept}");
+    assert!(kept <= 200, "{kept}");
     pipeline.shutdown().unwrap();
 }
 
