@@ -159,6 +159,8 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
     }
 
     fn flush(&self) -> OTelSdkResult {
+        // What was decided a moment ago shall be among what is flushed.
+        self.publish();
         self.inner.force_flush()
     }
 }
@@ -176,8 +178,7 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.pipeline.publish();
-        self.pipeline.inner.force_flush()
+        self.pipeline.flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
