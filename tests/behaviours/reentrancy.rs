@@ -498,7 +498,7 @@ fn b064_a_log_may_be_emitted_after_a_rotation_from_every_place_of_user_code() {
 
 #[test]
 fn b064_shutdown_may_be_called_from_every_place_of_user_code() {
-    from_everywhere(|sessions, _| _ = sessions.shutdown(Duration::from_secs(3)));
+    from_everywhere(|sessions, _| _ = sessions.shutdown(Duration::from_millis(300)));
 }
 
 #[test]
