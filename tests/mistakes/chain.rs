@@ -281,9 +281,11 @@ fn m31_a_session_that_seems_to_lie_in_the_future_is_no_more_valid_for_it() {
     });
 }
 
+type Limit = fn(SessionsBuilder) -> SessionsBuilder;
+
 #[test]
 fn m35_every_limit_counts_sleep_and_none_is_moved_by_a_step_of_the_wall_clock() {
-    let limits: [(&str, fn(SessionsBuilder) -> SessionsBuilder, bool); 3] = [
+    let limits: [(&str, Limit, bool); 3] = [
         ("inactivity", |builder| builder.with_inactivity_timeout(MINUTE * 10), false),
         ("max_duration", |builder| builder.with_max_duration(MINUTE * 10), false),
         ("inactivity", |builder| builder.with_background_timeout(MINUTE * 10), true),
