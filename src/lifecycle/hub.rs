@@ -26,7 +26,7 @@ const BACKLOG_BOUND: usize = 1_024;
 pub(crate) trait Publish: Send + Sync {
     /// Publishes what is pending.
     fn publish(&self);
-    /// Flushes the inner processor; may block.
+    /// Publishes what is pending and flushes the inner processor; may block.
     fn flush(&self) -> OTelSdkResult;
 }
 

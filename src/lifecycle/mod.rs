@@ -139,3 +139,10 @@ impl Core {
         self.current.clock().park(remaining)
     }
 }
+
+impl Drop for Core {
+    /// Wakes the keeper to go, instead of leaving its thread parked for up to a minute.
+    fn drop(&mut self) {
+        self.current.sink().keeper.nudge();
+    }
+}

@@ -13,5 +13,6 @@ mod ending;
 mod expiry;
 mod index;
 mod lifecycle;
+mod places;
 mod processors;
 mod reentrancy;

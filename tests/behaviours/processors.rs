@@ -258,10 +258,38 @@ fn b080_a_signal_about_an_earlier_time_belongs_to_the_session_of_that_time() {
             assert_eq!(rig.log_id("late").as_deref(), Some(session.id()), "a log of minute {minute}");
             assert_eq!(rig.span_id("late").as_deref(), Some(session.id()), "a span of minute {minute}");
         }
+        let mut span = start_span(&rig.tracer(), "long", at(5));
+        for minute in [6, 11, 21] {
+            span.add_event_with_timestamp("event", at(minute), vec![]);
+        }
+        span.end_with_timestamp(at(22));
+        let long = rig.finished_spans().pop().unwrap();
+        let of_events = long.events.iter().filter_map(|event| session_id(&event.attributes));
+        assert_eq!(of_events.collect::<Vec<_>>(), [first.id(), second.id(), third.id()], "events by their own time");
         rig.log_at("before everything", epoch() - MINUTE);
         assert_eq!(rig.log_id("before everything").as_deref(), Some(first.id()));
         assert_eq!(rig.sessions.current(), Some(third), "and changes nothing");
         assert_eq!(starts_and_ends(&rig.lines()), (3, 2));
+    });
+}
+
+#[test]
+fn b080_after_the_wall_clock_was_set_back_between_two_sessions_no_signal_gets_the_id_of_the_dead_one() {
+    on_both(|rig| {
+        let dead = rig.sessions.record_activity();
+        rig.clock.advance(TIMEOUT);
+        rig.clock.step_wall(epoch() - MINUTE * 60 * 24);
+        rig.log("new");
+        let live = rig.sessions.current().unwrap();
+        assert_ne!(live.id(), dead.id());
+        for _ in 0..3 {
+            rig.clock.advance(MINUTE);
+            rig.log_at("log", rig.clock.now());
+            rig.span("span");
+            assert_eq!(rig.log_id("log").as_deref(), Some(live.id()));
+            assert_eq!(rig.span_id("span").as_deref(), Some(live.id()));
+        }
+        assert_lawful(&rig.lines());
     });
 }
 
