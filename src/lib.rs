@@ -6,6 +6,8 @@ mod clock;
 #[cfg(feature = "dev-collector")]
 pub mod collector;
 mod error;
+#[cfg(feature = "tracing")]
+mod layer;
 mod lifecycle;
 mod scope;
 pub mod semconv;
@@ -20,6 +22,8 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "tracing")]
+pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};

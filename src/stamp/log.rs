@@ -11,9 +11,9 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::activity::{Signal, SignalKind};
+use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
-use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, scope as lifecycle_scope};
+use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
 use crate::session::{Live, Snapshot};
@@ -37,12 +37,14 @@ impl Sessions {
     /// Notes a log, and returns the session that is live as it is emitted.
     #[inline]
     pub(super) fn log_emitted(&self, record: &SdkLogRecord) -> Option<&'static Live> {
-        let active = self.activity.counts(&self.core.losses, || Signal {
-            kind: SignalKind::Log,
-            name: record.event_name(),
-            target: record.target().map(|target| &**target),
-            severity: record.severity_number(),
-        });
+        let plumbing = record.target().is_some_and(|target| is_plumbing(target));
+        let active = !plumbing
+            && self.activity.counts(&self.core.losses, || Signal {
+                kind: SignalKind::Log,
+                name: record.event_name(),
+                target: record.target().map(|target| &**target),
+                severity: record.severity_number(),
+            });
         self.core.current.touch(active, || record.timestamp().map(to_nanos))
     }
 
@@ -54,7 +56,10 @@ impl Sessions {
             Some(time) => self.snapshot_of(to_nanos(time), live),
         };
         let (explicit, user) = explicit_ids(record);
-        if !explicit {
+        if explicit > 1 {
+            keep_last_id(record);
+        }
+        if explicit == 0 {
             let id = match scope::in_use() {
                 false => None,
                 true => scope::current(),
@@ -79,16 +84,56 @@ impl Sessions {
     }
 }
 
-/// Whether the application put a session id, and a user id, on the log.
+/// How many session ids the application put on the log, and whether a user id.
 #[inline]
-fn explicit_ids(record: &SdkLogRecord) -> (bool, bool) {
-    let (mut session, mut user) = (false, false);
+fn explicit_ids(record: &SdkLogRecord) -> (usize, bool) {
+    let (mut session, mut user) = (0, false);
     for (key, _) in record.attributes_iter() {
         let key = key.as_str();
-        session |= key == SESSION_ID;
+        session += usize::from(key == SESSION_ID);
         user |= key == USER_ID;
     }
     (session, user)
+}
+
+/// Leaves the last session id of several: the bridge from `tracing` copies the fields of all spans around an event, the
+/// outermost first, and then the event's own. A record only grows, so it is written anew.
+#[cold]
+fn keep_last_id(record: &mut SdkLogRecord) {
+    let ids = record.attributes_iter().filter(|(key, _)| key.as_str() == SESSION_ID).count();
+    let mut kept = blank();
+    let mut seen = 0;
+    for (key, value) in record.attributes_iter() {
+        seen += usize::from(key.as_str() == SESSION_ID);
+        if key.as_str() != SESSION_ID || seen == ids {
+            kept.add_attribute(key.clone(), value.clone());
+        }
+    }
+    if let Some(name) = record.event_name() {
+        kept.set_event_name(name);
+    }
+    if let Some(target) = record.target() {
+        kept.set_target(target.clone());
+    }
+    if let Some(time) = record.timestamp() {
+        kept.set_timestamp(time);
+    }
+    if let Some(time) = record.observed_timestamp() {
+        kept.set_observed_timestamp(time);
+    }
+    if let Some(text) = record.severity_text() {
+        kept.set_severity_text(text);
+    }
+    if let Some(severity) = record.severity_number() {
+        kept.set_severity_number(severity);
+    }
+    if let Some(body) = record.body() {
+        kept.set_body(body.clone());
+    }
+    if let Some(trace) = record.trace_context() {
+        kept.set_trace_context(trace.trace_id, trace.span_id, trace.trace_flags);
+    }
+    *record = kept;
 }
 
 /// A log processor that stamps what reaches the processor it wraps; made by [`Sessions::log_processor`].
