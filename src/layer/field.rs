@@ -1,12 +1,12 @@
 //! The field `session.id` of spans and events.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use tracing::Metadata;
 use tracing::field::{Field, Visit};
 
 use crate::error::InvalidSessionId;
-use crate::scope::Scope;
 use crate::semconv::SESSION_ID;
 use crate::session::SessionId;
 
@@ -17,11 +17,11 @@ pub(super) fn declares(metadata: &Metadata<'_>) -> bool {
 
 /// Takes the value of the field, as text.
 #[derive(Default)]
-pub(super) struct SpanId(pub(super) Option<String>);
+pub(super) struct GivenId(pub(super) Option<String>);
 
-impl SpanId {
+impl GivenId {
     /// The id, if one was given.
-    pub(super) fn parse(self) -> Result<Scope, InvalidSessionId> {
+    pub(super) fn parse(self) -> Result<Option<Arc<str>>, InvalidSessionId> {
         self.0.map(|id| SessionId::parse(&id).map(|id| id.shared())).transpose()
     }
 
@@ -32,7 +32,7 @@ impl SpanId {
     }
 }
 
-impl Visit for SpanId {
+impl Visit for GivenId {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.take(field, || format!("{value:?}"));
     }

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::field::{SpanId, declares};
+use super::field::{GivenId, declares};
 use super::policy::Policy;
 use super::scoped::scope_of;
 use crate::activity::{Activity, SignalKind};
@@ -56,7 +56,7 @@ impl Sessions {
         // Where there is a layer it says what is activity; here the session is only needed.
         let activity = if self.layered.load(Ordering::Relaxed) { &Activity::Explicit } else { &self.activity };
         let live = Policy::default().intake(self, activity, SignalKind::TracingEvent, event.metadata(), Some(event));
-        let mut own = SpanId::default();
+        let mut own = GivenId::default();
         if declares(event.metadata()) {
             event.record(&mut own);
         }
@@ -65,8 +65,8 @@ impl Sessions {
         }
         let scope = match event.parent() {
             _ if !scope::in_use() => None,
-            Some(parent) => ctx.span(parent).and_then(|span| scope_of(&span)),
-            None => scope::current(),
+            Some(parent) => ctx.span(parent).and_then(|span| scope_of(&span)).and_then(|scope| scope.id()),
+            None => scope::current_id(),
         };
         let id = match scope {
             Some(id) => id.to_string(),

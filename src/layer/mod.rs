@@ -33,12 +33,12 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 pub use format::{SessionFormat, SessionJsonFormat};
 
-use self::field::{SpanId, declares};
+use self::field::{GivenId, declares};
 use self::policy::Policy;
 use self::scoped::{link, scope_of};
 use crate::activity::SignalKind;
 use crate::scope::entered::{self, Key};
-use crate::scope::{self, Scope};
+use crate::scope::{self, Opened};
 use crate::sessions::Sessions;
 use crate::sync::Mutex;
 use crate::telemetry::Loss;
@@ -149,8 +149,17 @@ impl SessionLayer {
         Key { layer: self.number, span: id.into_u64() }
     }
 
+    /// The subscriber that this layer is a part of. Layers within a `Vec` are not told of it, and look for it where they are
+    /// called, as far as `tracing` lets them.
     fn dispatch(&self) -> Option<Dispatch> {
-        self.dispatch.lock().as_ref()?.upgrade()
+        let mut known = self.dispatch.lock();
+        if known.is_none() {
+            *known = tracing::dispatcher::get_default(|dispatch| {
+                let layer = dispatch.downcast_ref::<Self>();
+                layer.is_some_and(|layer| std::ptr::eq(layer, self)).then(|| dispatch.downgrade())
+            });
+        }
+        known.as_ref()?.upgrade()
     }
 
     /// Says by its OpenTelemetry span's id which scope a span is in. That starts the OpenTelemetry span if it has not
@@ -170,8 +179,8 @@ impl SessionLayer {
     }
 
     /// The id that a span's fields give, if it is one.
-    fn given(&self, record: impl FnOnce(&mut SpanId)) -> Scope {
-        let mut given = SpanId::default();
+    fn given(&self, record: impl FnOnce(&mut GivenId)) -> Option<Arc<str>> {
+        let mut given = GivenId::default();
         record(&mut given);
         given.parse().unwrap_or_else(|_| {
             self.sessions.core.losses.add(Loss::InvalidScope, 1);
@@ -195,13 +204,10 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         self.intake(SignalKind::TracingSpan, attributes.metadata(), None);
         let declared = declares(attributes.metadata());
-        if declared {
-            scope::mark_in_use();
-        } else if !scope::in_use() {
+        if !declared && !scope::in_use() {
             return;
         }
         let Some(span) = ctx.span(id) else { return };
-        let own = declared.then(|| self.given(|given| attributes.record(given))).flatten();
         let inherited = span.parent().and_then(|parent| {
             let scope = scope_of(&parent);
             if scope.is_some() {
@@ -211,21 +217,23 @@ where
             scope
         });
         // What the application attached within the entered span is the inner scope.
-        let own = own.or_else(|| attributes.is_contextual().then(entered::attached_within).flatten());
+        let attached = attributes.is_contextual().then(entered::attached_within).flatten();
+        let own = if declared {
+            let id = self.given(|given| attributes.record(given));
+            let outer = attached.or_else(|| inherited.clone());
+            Some(Opened::new(id, outer))
+        } else {
+            attached
+        };
         if own.is_some() || inherited.is_some() {
-            let created = OtelContext::map_current(scope::of_context);
-            scoped::keep(&span, own, created);
+            scoped::keep(&span, own, OtelContext::map_current(scope::of_context));
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, ctx: Context<'_, S>) {
-        let Some(span) = ctx.span(id) else { return };
-        if !declares(span.metadata()) {
-            return;
-        }
-        let Some(own) = self.given(|given| values.record(given)) else { return };
-        scoped::keep(&span, Some(own), None);
-        entered::rescope(self.key(id), |key| ctx.span(&Id::from_u64(key.span)).and_then(|span| scope_of(&span)));
+        let Some(span) = ctx.span(id).filter(|span| declares(span.metadata())) else { return };
+        let (Some(opened), Some(id)) = (scoped::own(&span), self.given(|given| values.record(given))) else { return };
+        opened.set_id(id);
         self.link_if_started(&span);
     }
 
@@ -242,7 +250,7 @@ where
         if scope.is_some() {
             self.link_if_started(&span);
         }
-        entered::enter(self.key(id), scope, scoped::created(&span), declares(span.metadata()));
+        entered::enter(self.key(id), scope, scoped::created(&span));
     }
 
     fn on_exit(&self, id: &Id, ctx: Context<'_, S>) {

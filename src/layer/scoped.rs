@@ -1,7 +1,9 @@
 //! What a tracing span keeps of its scope.
 //!
-//! Only spans that give a scope, or are created in one, keep anything. The scope is found anew when it is asked for, from the
-//! span up through its ancestors, so an id recorded late holds for spans that exist already.
+//! Only spans that open a scope, or are created in one, keep anything. The scope of a span is found when it is asked for, from
+//! the span up through its ancestors.
+
+use std::sync::Arc;
 
 use opentelemetry::trace::TraceContextExt as _;
 use tracing::Dispatch;
@@ -9,11 +11,11 @@ use tracing_opentelemetry::get_otel_context;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use crate::scope::spans::{self, Held};
-use crate::scope::{Scope, of_context};
+use crate::scope::{Opened, Scope, of_context};
 
 /// Kept in the extensions of a span, and dropped with it: after every layer has seen it close.
 #[derive(Debug, Default)]
-struct Scoped {
+struct Kept {
     /// The scope that begins with this span.
     own: Scope,
     /// What the context said at the span's creation.
@@ -21,28 +23,32 @@ struct Scoped {
     held: Option<Held>,
 }
 
+/// Notes at a span's creation which scope begins with it, if one does, and what the context says.
 pub(super) fn keep<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, own: Scope, created: Scope) {
     let mut extensions = span.extensions_mut();
-    if let Some(kept) = extensions.get_mut::<Scoped>() {
-        kept.own = own.or(kept.own.take());
-    } else {
-        extensions.insert(Scoped { own, created, held: None });
+    // Another layer of ours may have been here.
+    if extensions.get_mut::<Kept>().is_none() {
+        extensions.insert(Kept { own, created, held: None });
     }
+}
+
+/// The scope that begins with a span.
+pub(super) fn own<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Scope {
+    span.extensions().get::<Kept>().and_then(|kept| kept.own.clone())
 }
 
 /// The scope that a span is in: its own or the nearest ancestor's.
 pub(super) fn scope_of<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Scope {
-    span.scope().find_map(|span| span.extensions().get::<Scoped>().and_then(|kept| kept.own.clone()))
+    span.scope().find_map(|span| own(&span))
 }
 
 pub(super) fn created<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Scope {
-    span.extensions().get::<Scoped>().and_then(|kept| kept.created.clone())
+    span.extensions().get::<Kept>().and_then(|kept| kept.created.clone())
 }
 
 /// Notes the scope of a span by the id of its OpenTelemetry span, which is started if it has not been.
-pub(super) fn link<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, scope: &std::sync::Arc<str>, dispatch: &Dispatch) {
-    if let Some(held) = span.extensions_mut().get_mut::<Scoped>().and_then(|kept| kept.held.as_mut()) {
-        held.rescope(scope);
+pub(super) fn link<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, scope: &Arc<Opened>, dispatch: &Dispatch) {
+    if span.extensions().get::<Kept>().is_some_and(|kept| kept.held.is_some()) {
         return;
     }
     // No extensions are locked here: the OpenTelemetry layer locks them, and may start the span.
@@ -53,9 +59,9 @@ pub(super) fn link<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, scope: &std::sy
     }
     let held = spans::hold(otel_span.span_context(), scope.clone(), of_context(&context));
     let mut extensions = span.extensions_mut();
-    if let Some(kept) = extensions.get_mut::<Scoped>() {
+    if let Some(kept) = extensions.get_mut::<Kept>() {
         kept.held = held;
     } else {
-        extensions.insert(Scoped { held, ..Scoped::default() });
+        extensions.insert(Kept { held, ..Kept::default() });
     }
 }

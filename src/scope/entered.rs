@@ -3,7 +3,7 @@
 //! An entered scope is also attached as a context, so that it reaches what takes a copy of the current context. The note on
 //! the thread is still needed: an OpenTelemetry layer that comes later attaches the context of the span's creation on top.
 //!
-//! The user's own contexts are told from those by comparison: a [`ScopedId`] that is neither the scope of the span on top nor
+//! The user's own contexts are told from those by comparison: a [`Scoped`] that is neither the scope of the span on top nor
 //! the one its creation saw was attached since, and is the inner one.
 
 use std::cell::RefCell;
@@ -11,7 +11,7 @@ use std::mem::ManuallyDrop;
 
 use opentelemetry::{Context, ContextGuard};
 
-use super::{Scope, ScopedId, same};
+use super::{Scope, Scoped, same};
 
 thread_local! {
     static ENTERED: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
@@ -35,7 +35,7 @@ pub(crate) struct Key {
 }
 
 /// The scope by what is entered, given what the current context says; none if nothing is entered.
-pub(super) fn top(scoped: Option<&ScopedId>) -> Option<Scope> {
+pub(super) fn top(scoped: Option<&Scoped>) -> Option<Scope> {
     with(|frames| {
         let top = frames.last()?;
         let Some(scoped) = scoped else { return top.scope.is_some().then(|| top.scope.clone()) };
@@ -47,7 +47,7 @@ pub(super) fn top(scoped: Option<&ScopedId>) -> Option<Scope> {
 
 /// The scope that the application attached within the span on top, if it did.
 pub(crate) fn attached_within() -> Scope {
-    let scoped = Context::map_current(|context| context.get::<ScopedId>().cloned())?;
+    let scoped = Context::map_current(|context| context.get::<Scoped>().cloned())?;
     let within = with(|frames| {
         let top = frames.last()?;
         (!same(&scoped.0, &top.scope) && !same(&scoped.0, &top.created)).then(|| scoped.0.clone())
@@ -55,11 +55,11 @@ pub(crate) fn attached_within() -> Scope {
     within.flatten().flatten()
 }
 
-/// Enters a span. `expectant` spans may get a scope while they are entered.
-pub(crate) fn enter(key: Key, scope: Scope, created: Scope, expectant: bool) {
-    let scoped = Context::map_current(|context| context.get::<ScopedId>().cloned());
+/// Enters a span.
+pub(crate) fn enter(key: Key, scope: Scope, created: Scope) {
+    let scoped = Context::map_current(|context| context.get::<Scoped>().cloned());
     let Some(attach) = with(|frames| {
-        if scope.is_none() && !expectant && frames.is_empty() {
+        if scope.is_none() && frames.is_empty() {
             return None;
         }
         let outer = frames.last().and_then(|frame| frame.scope.as_ref());
@@ -91,41 +91,13 @@ pub(crate) fn exit(key: Key) {
     }
 }
 
-/// A span that may be entered here has got another scope: it and what was entered within it find theirs anew.
-pub(crate) fn rescope(key: Key, scope_of: impl Fn(Key) -> Scope) {
-    let keys = with(|frames| {
-        let from = frames.iter().position(|frame| frame.key == key)?;
-        Some(frames[from..].iter().map(|frame| frame.key).collect::<Vec<_>>())
-    });
-    let Some(keys) = keys.flatten() else { return };
-    let scopes: Vec<_> = keys.into_iter().filter(|it| it.layer == key.layer).map(|it| (it, scope_of(it))).collect();
-    // Copies of a context that carries nothing else can be told the scope; any other is left as the application attached it.
-    let bare = Context::map_current(|context| !opentelemetry::trace::TraceContextExt::has_active_span(context))
-        && Context::map_current(|context| context.get::<ScopedId>().is_none());
-    let attach = bare.then(|| scopes.last().and_then(|(_, scope)| scope.clone())).flatten();
-    let mut attached = attach.map(|scope| attach_scope(Some(scope)));
-    with_mut(|frames| {
-        for (key, scope) in scopes {
-            for frame in frames.iter_mut().filter(|frame| frame.key == key) {
-                frame.scope = scope.clone();
-            }
-        }
-        if let Some(top) = frames.last_mut().filter(|top| top.attached.is_none()) {
-            top.attached = attached.take();
-        }
-    });
-    if let Some(attached) = attached {
-        drop(ManuallyDrop::into_inner(attached));
-    }
-}
-
 /// Whether nothing is entered on this thread.
 pub(crate) fn is_empty() -> bool {
     with(|frames| frames.is_empty()).unwrap_or(true)
 }
 
 fn attach_scope(scope: Scope) -> ManuallyDrop<ContextGuard> {
-    ManuallyDrop::new(Context::current_with_value(ScopedId(scope)).attach())
+    ManuallyDrop::new(Context::current_with_value(Scoped(scope)).attach())
 }
 
 /// None while the thread ends: its notes may be gone before its last signal.

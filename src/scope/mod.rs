@@ -2,7 +2,7 @@
 //!
 //! A scope is found in three places, and the innermost wins:
 //!
-//! - in an OpenTelemetry [`Context`] ([`ScopedId`]), which whoever opens a scope attaches;
+//! - in an OpenTelemetry [`Context`] ([`Scoped`]), which whoever opens a scope attaches;
 //! - on the thread ([`entered`]), where the tracing layer notes the spans that are entered, since a context of ours is hidden
 //!   by the one that an outer OpenTelemetry layer attaches after it;
 //! - by the OpenTelemetry span that a context carries ([`spans`]): a context taken from a span leads to the span's scope on
@@ -19,15 +19,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 
-/// The id of a scope; none is work that is in no scope.
-pub(crate) type Scope = Option<Arc<str>>;
+use crate::sync::Mutex;
+
+/// The scope of some work; none is work that is in no scope.
+pub(crate) type Scope = Option<Arc<Opened>>;
+
+/// A scope that was opened. Its id may come, and change, while it is open; until it has one, the outer scope's holds.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    id: Mutex<Option<Arc<str>>>,
+    outer: Scope,
+}
+
+#[allow(dead_code)] // only the rooms that open scopes call it
+impl Opened {
+    pub(crate) fn new(id: Option<Arc<str>>, outer: Scope) -> Arc<Self> {
+        mark_in_use();
+        Arc::new(Self { id: Mutex::new(id), outer })
+    }
+
+    /// From now on this is the id.
+    pub(crate) fn set_id(&self, id: Arc<str>) {
+        *self.id.lock() = Some(id);
+    }
+
+    pub(crate) fn id(&self) -> Option<Arc<str>> {
+        let mut opened = self;
+        loop {
+            if let Some(id) = &*opened.id.lock() {
+                return Some(id.clone());
+            }
+            opened = opened.outer.as_deref()?;
+        }
+    }
+}
 
 /// Set once the first scope of the process is opened, and never cleared.
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// The id that a context scopes its signals with; `None` shields from an outer scope.
+/// The scope of a context; `None` shields from an outer scope.
 #[derive(Debug, Clone)]
-pub(crate) struct ScopedId(pub(crate) Scope);
+pub(crate) struct Scoped(pub(crate) Scope);
 
 /// Whether any scope was ever opened in this process.
 #[inline]
@@ -35,8 +67,7 @@ pub(crate) fn in_use() -> bool {
     IN_USE.load(Ordering::Relaxed)
 }
 
-#[allow(dead_code)] // only the rooms that open scopes call it
-pub(crate) fn mark_in_use() {
+fn mark_in_use() {
     // Read first, so that opening scopes on many threads does not fight over the line that every signal reads.
     if !in_use() {
         IN_USE.store(true, Ordering::Relaxed);
@@ -48,14 +79,19 @@ pub(crate) fn current() -> Scope {
     Context::map_current(innermost)
 }
 
+/// The id of that scope.
+pub(crate) fn current_id() -> Option<Arc<str>> {
+    current()?.id()
+}
+
 /// What a context says by itself, the span it carries apart.
 pub(crate) fn of_context(context: &Context) -> Scope {
-    context.get::<ScopedId>().and_then(|scoped| scoped.0.clone())
+    context.get::<Scoped>().and_then(|scoped| scoped.0.clone())
 }
 
 /// The scope on this thread while `context` is the current one.
 fn innermost(context: &Context) -> Scope {
-    let scoped = context.get::<ScopedId>();
+    let scoped = context.get::<Scoped>();
     entered::top(scoped).unwrap_or_else(|| of_spans(context, scoped).unwrap_or_else(|| of_context(context)))
 }
 
@@ -65,7 +101,7 @@ fn innermost(context: &Context) -> Scope {
 /// What is entered on the thread counts only if the context is the thread's current one. A span of the tracing layer starts
 /// with the context of its creation, long after it perhaps, on a thread that may meanwhile be in a scope of somebody else.
 pub(crate) fn of_span_start(context: &Context) -> Scope {
-    let scoped = context.get::<ScopedId>();
+    let scoped = context.get::<Scoped>();
     if let Some(scope) = of_spans(context, scoped) {
         return scope;
     }
@@ -74,7 +110,7 @@ pub(crate) fn of_span_start(context: &Context) -> Scope {
 }
 
 /// The scope by the span that the context carries, unless an inner one was attached since that span started.
-fn of_spans(context: &Context, scoped: Option<&ScopedId>) -> Option<Scope> {
+fn of_spans(context: &Context, scoped: Option<&Scoped>) -> Option<Scope> {
     if !context.has_active_span() {
         return None;
     }
@@ -95,7 +131,7 @@ fn is_current(context: &Context, current: &Context) -> bool {
         && same(&of_context(context), &of_context(current))
 }
 
-/// Whether two scopes are the same one, not only equal in text.
+/// Whether two scopes are the same one, not only equal in id.
 pub(crate) fn same(one: &Scope, other: &Scope) -> bool {
     match (one, other) {
         (None, None) => true,

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 
-use super::Scope;
+use super::{Opened, Scope};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How many spans may be in a scope at a time.
@@ -23,7 +23,9 @@ type Key = (TraceId, SpanId);
 
 #[derive(Debug)]
 struct Entry {
-    scope: Arc<str>,
+    scope: Arc<Opened>,
+    /// The id as the span began; none if it was put into the scope later.
+    id: Option<Arc<str>>,
     /// What the context that the span started with says: a context of the span that says something else got it later.
     outer: Scope,
     /// Pipelines that saw the start and not yet the end.
@@ -35,39 +37,45 @@ struct Entry {
 static TABLE: LazyLock<Vec<Mutex<HashMap<Key, Entry>>>> =
     LazyLock::new(|| (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect());
 
-/// A pipeline saw a span start in a scope. False if the table is full.
-pub(crate) fn started(span: &SpanContext, scope: Arc<str>, outer: Scope) -> bool {
-    insert(key(span), scope, outer, |entry| entry.pipelines += 1)
+/// A pipeline saw a span start in a scope that has this id. False if the table is full.
+pub(crate) fn started(span: &SpanContext, scope: Arc<Opened>, id: Arc<str>, outer: Scope) -> bool {
+    insert(key(span), scope, outer, |entry| {
+        entry.pipelines += 1;
+        entry.id.get_or_insert(id);
+    })
 }
 
-/// A pipeline saw a span end: the scope it was in.
-pub(crate) fn ended(span: &SpanContext) -> Scope {
+/// A pipeline saw a span end: the id it is stamped with.
+pub(crate) fn ended(span: &SpanContext) -> Option<Arc<str>> {
     let key = key(span);
     let mut shard = shard(&key);
     let entry = shard.get_mut(&key)?;
     entry.pipelines = entry.pipelines.saturating_sub(1);
-    let scope = entry.scope.clone();
+    let id = entry.id.clone().or_else(|| entry.scope.id());
     if entry.pipelines == 0 && entry.holders == 0 {
         shard.remove(&key);
     }
-    Some(scope)
+    id
 }
 
 /// The scope of a span that is open, and what its starting context said.
-pub(super) fn of(span: &SpanContext) -> Option<(Arc<str>, Scope)> {
+pub(super) fn of(span: &SpanContext) -> Option<(Arc<Opened>, Scope)> {
     let key = key(span);
     shard(&key).get(&key).map(|entry| (entry.scope.clone(), entry.outer.clone()))
 }
 
 /// Says that a span is in a scope for as long as the returned value lives.
 #[allow(dead_code)] // only the tracing layer holds entries
-pub(crate) fn hold(span: &SpanContext, scope: Arc<str>, outer: Scope) -> Option<Held> {
+pub(crate) fn hold(span: &SpanContext, scope: Arc<Opened>, outer: Scope) -> Option<Held> {
     let key = key(span);
     let inserted = insert(key, scope.clone(), outer, |entry| {
         entry.holders += 1;
-        entry.scope = scope.clone();
+        if !Arc::ptr_eq(&entry.scope, &scope) {
+            entry.scope = scope;
+            entry.id = None;
+        }
     });
-    inserted.then_some(Held { key, scope })
+    inserted.then_some(Held { key })
 }
 
 /// An entry of the table, held.
@@ -75,20 +83,6 @@ pub(crate) fn hold(span: &SpanContext, scope: Arc<str>, outer: Scope) -> Option<
 #[allow(dead_code)] // only the tracing layer holds entries
 pub(crate) struct Held {
     key: Key,
-    scope: Arc<str>,
-}
-
-impl Held {
-    /// The span has got another scope.
-    #[allow(dead_code)] // only the tracing layer holds entries
-    pub(crate) fn rescope(&mut self, scope: &Arc<str>) {
-        if !Arc::ptr_eq(&self.scope, scope) {
-            self.scope = scope.clone();
-            if let Some(entry) = shard(&self.key).get_mut(&self.key) {
-                entry.scope = scope.clone();
-            }
-        }
-    }
 }
 
 impl Drop for Held {
@@ -103,13 +97,13 @@ impl Drop for Held {
     }
 }
 
-fn insert(key: Key, scope: Arc<str>, outer: Scope, count: impl FnOnce(&mut Entry)) -> bool {
+fn insert(key: Key, scope: Arc<Opened>, outer: Scope, count: impl FnOnce(&mut Entry)) -> bool {
     let mut shard = shard(&key);
     let full = shard.len() >= BOUND / SHARDS;
     match shard.entry(key) {
         Slot::Occupied(mut slot) => count(slot.get_mut()),
         Slot::Vacant(_) if full => return false,
-        Slot::Vacant(slot) => count(slot.insert(Entry { scope, outer, pipelines: 0, holders: 0 })),
+        Slot::Vacant(slot) => count(slot.insert(Entry { scope, id: None, outer, pipelines: 0, holders: 0 })),
     }
     true
 }
@@ -133,12 +127,19 @@ mod tests {
         SpanContext::new(TraceId::from(7), SpanId::from(id), TraceFlags::SAMPLED, false, TraceState::NONE)
     }
 
+    fn opened(id: &str) -> Arc<Opened> {
+        Opened::new(Some(id.into()), None)
+    }
+
+    fn start(span: &SpanContext) -> bool {
+        started(span, opened("a"), "a".into(), None)
+    }
+
     #[test]
     fn an_entry_goes_with_its_last_pipeline_and_its_last_holder() {
-        let (span, scope): (_, Arc<str>) = (span(1), "a".into());
-        assert!(started(&span, scope.clone(), None));
-        assert!(started(&span, scope.clone(), None));
-        let held = hold(&span, "b".into(), None).expect("the table has room");
+        let span = span(1);
+        assert!(start(&span) && start(&span));
+        let held = hold(&span, opened("b"), None).expect("the table has room");
         assert_eq!(ended(&span).as_deref(), Some("b"));
         assert_eq!(ended(&span).as_deref(), Some("b"));
         assert!(of(&span).is_some());
@@ -147,11 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn a_span_keeps_the_id_it_began_with_unless_it_is_put_into_another_scope() {
+        let (span, scope) = (span(2), opened("a"));
+        assert!(started(&span, scope.clone(), "a".into(), None));
+        scope.set_id("b".into());
+        let _held = hold(&span, scope, None);
+        assert_eq!(ended(&span).as_deref(), Some("a"));
+    }
+
+    #[test]
     fn spans_that_never_end_fill_their_share_and_no_more() {
-        let fits = (0..10_000).filter(|n| started(&span(n * 256 + 63), "a".into(), None)).count();
+        let fits = (0..10_000).filter(|n| start(&span(n * 256 + 63))).count();
         assert_eq!(fits, BOUND / SHARDS);
         (0..10_000).for_each(|n| drop(ended(&span(n * 256 + 63))));
-        assert!(started(&span(63), "a".into(), None));
+        assert!(start(&span(63)));
         assert!(ended(&span(63)).is_some());
     }
 }

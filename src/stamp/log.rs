@@ -62,7 +62,7 @@ impl Sessions {
         if explicit == 0 {
             let id = match scope::in_use() {
                 false => None,
-                true => scope::current(),
+                true => scope::current_id(),
             };
             let value = id.map_or_else(|| AnyValue::String(snapshot.id.into()), |id| AnyValue::String(id.into()));
             record.add_attribute(Key::from_static_str(SESSION_ID), value);

@@ -64,8 +64,9 @@ impl Sessions {
 /// Notes the scope of a span that starts in one.
 #[cold]
 fn mark_scoped(span: &mut Span, context: &Context) {
-    let Some(id) = scope::of_span_start(context) else { return };
-    if !scope::spans::started(span.span_context(), id.clone(), scope::of_context(context)) {
+    let Some(opened) = scope::of_span_start(context) else { return };
+    let Some(id) = opened.id() else { return };
+    if !scope::spans::started(span.span_context(), opened, id.clone(), scope::of_context(context)) {
         span.set_attribute(KeyValue::new(SESSION_ID, id));
     }
 }
