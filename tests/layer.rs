@@ -864,6 +864,56 @@ mod activity {
     }
 }
 
+#[test]
+fn a_processor_may_enter_scoped_spans_while_a_span_starts() {
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanProcessor};
+
+    #[derive(Debug)]
+    struct Busy;
+
+    impl SpanProcessor for Busy {
+        fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {
+            let work = info_span!("work", session.id = "busy", otel.kind = "internal");
+            work.in_scope(|| info_span!("more work").in_scope(|| info!("working")));
+            info_span!("work of the scope").in_scope(|| {});
+        }
+
+        fn on_end(&self, _: SpanData) {}
+
+        fn force_flush(&self) -> OTelSdkResult {
+            Ok(())
+        }
+
+        fn shutdown_with_timeout(&self, _: std::time::Duration) -> OTelSdkResult {
+            Ok(())
+        }
+    }
+
+    let rig = Rig::new();
+    let busy = SdkTracerProvider::builder().with_span_processor(rig.sessions.span_processor(Busy)).build();
+    // The spans of the processor start spans of their own; the layer for OpenTelemetry sees only those outside.
+    macro_rules! otel {
+        () => {{
+            let outside = tracing_subscriber::filter::filter_fn(|metadata| !metadata.name().contains("work"));
+            tracing_opentelemetry::layer().with_tracer(busy.tracer("busy")).with_filter(outside)
+        }};
+    }
+    let first = Dispatch::new(registry().with(otel!()).with(rig.sessions.layer()));
+    let last = Dispatch::new(registry().with(rig.sessions.layer()).with(otel!()));
+    for dispatch in [first, last] {
+        with_default(&dispatch, || {
+            busy.tracer("busy").start("direct").end();
+            info_span!("scope", session.id = "chat-1").in_scope(|| {
+                busy.tracer("busy").start("direct in scope").end();
+                info_span!("child").in_scope(|| rig.log("after"));
+            });
+        });
+        assert_eq!(rig.log_id("after").as_deref(), Some("chat-1"));
+    }
+}
+
 /// A direct span in `support` starts with an explicit copy of the current context; the tests above rely on that.
 #[test]
 fn a_span_of_the_rig_starts_with_a_copy_of_the_current_context() {

@@ -21,7 +21,7 @@ mod scoped;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry::Context as OtelContext;
+use opentelemetry::trace::TraceContextExt;
 use tracing::dispatcher::WeakDispatch;
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -38,7 +38,7 @@ use self::policy::Policy;
 use self::scoped::{link, scope_of};
 use crate::activity::SignalKind;
 use crate::scope::entered::{self, Key};
-use crate::scope::{self, Opened};
+use crate::scope::{self, Opened, spans};
 use crate::sessions::Sessions;
 use crate::sync::Mutex;
 use crate::telemetry::Loss;
@@ -165,7 +165,7 @@ impl SessionLayer {
     /// Says by its OpenTelemetry span's id which scope a span is in. That starts the OpenTelemetry span if it has not
     /// started, so call it only where the OpenTelemetry layer would start it too, or has.
     fn link<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>) {
-        let Some(scope) = scope_of(span) else { return };
+        let Some(scope) = scope_of(span).filter(|_| !spans::is_starting()) else { return };
         if let Some(dispatch) = self.dispatch() {
             link(span, &scope, &dispatch);
         }
@@ -173,7 +173,7 @@ impl SessionLayer {
 
     /// The same where the OpenTelemetry span has started only if entering starts it, which the current context tells.
     fn link_if_started<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>) {
-        if OtelContext::map_current(opentelemetry::trace::TraceContextExt::has_active_span) {
+        if scope::map_current(TraceContextExt::has_active_span) == Some(true) {
             self.link(span);
         }
     }
@@ -226,7 +226,7 @@ where
             attached
         };
         if own.is_some() || inherited.is_some() {
-            scoped::keep(&span, own, OtelContext::map_current(scope::of_context));
+            scoped::keep(&span, own, scope::map_current(scope::of_context).flatten());
         }
     }
 

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::field::LogTarget;
 use crate::activity::{Activity, Signal, SignalKind, is_plumbing};
+use crate::scope;
 use crate::session::Live;
 use crate::sessions::Sessions;
 use crate::telemetry::Loss;
@@ -51,7 +52,7 @@ impl Policy {
         metadata: &Metadata<'_>,
         event: Option<&Event<'_>>,
     ) -> Option<&'static Live> {
-        if Context::is_current_telemetry_suppressed() {
+        if scope::map_current(Context::is_telemetry_suppressed) == Some(true) {
             return None;
         }
         let bridged = event.filter(|_| metadata.target() == "log").and_then(log_target);

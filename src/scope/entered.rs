@@ -11,7 +11,7 @@ use std::mem::ManuallyDrop;
 
 use opentelemetry::{Context, ContextGuard};
 
-use super::{Scope, Scoped, same};
+use super::{Scope, Scoped, map_current, same, spans};
 
 thread_local! {
     static ENTERED: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
@@ -47,7 +47,7 @@ pub(super) fn top(scoped: Option<&Scoped>) -> Option<Scope> {
 
 /// The scope that the application attached within the span on top, if it did.
 pub(crate) fn attached_within() -> Scope {
-    let scoped = Context::map_current(|context| context.get::<Scoped>().cloned())?;
+    let scoped = map_current(|context| context.get::<Scoped>().cloned()).flatten()?;
     let within = with(|frames| {
         let top = frames.last()?;
         (!same(&scoped.0, &top.scope) && !same(&scoped.0, &top.created)).then(|| scoped.0.clone())
@@ -57,7 +57,7 @@ pub(crate) fn attached_within() -> Scope {
 
 /// Enters a span.
 pub(crate) fn enter(key: Key, scope: Scope, created: Scope) {
-    let scoped = Context::map_current(|context| context.get::<Scoped>().cloned());
+    let Some(scoped) = map_current(|context| context.get::<Scoped>().cloned()) else { return };
     let Some(attach) = with(|frames| {
         if scope.is_none() && frames.is_empty() {
             return None;
@@ -75,8 +75,9 @@ pub(crate) fn enter(key: Key, scope: Scope, created: Scope) {
     .flatten() else {
         return;
     };
-    // Outside the borrow: attaching may call a context observer.
-    let attached = attach.then(|| attach_scope(scope.clone()));
+    // Outside the borrow: attaching may call a context observer. While a span starts the SDK holds the thread's contexts,
+    // and attaching would panic.
+    let attached = (attach && !spans::is_starting()).then(|| attach_scope(scope.clone()));
     with_mut(|frames| frames.push(Frame { key, scope, created, attached }));
 }
 

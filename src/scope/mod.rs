@@ -76,7 +76,7 @@ fn mark_in_use() {
 
 /// The scope of the work on this thread.
 pub(crate) fn current() -> Scope {
-    Context::map_current(innermost)
+    map_current(innermost).flatten()
 }
 
 /// The id of that scope.
@@ -129,6 +129,27 @@ fn is_current(context: &Context, current: &Context) -> bool {
     span.span_context().is_valid()
         && span.span_context() == current_span.span_context()
         && same(&of_context(context), &of_context(current))
+}
+
+/// Reads the current context; none while the thread ends and its contexts are gone, where `Context` would panic.
+pub(crate) fn map_current<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
+    BEFORE_CONTEXTS.try_with(|_| ()).ok()?;
+    Some(Context::map_current(f))
+}
+
+thread_local! {
+    /// Goes before the thread's contexts go, since it came after them.
+    static BEFORE_CONTEXTS: Sentinel = {
+        Context::map_current(|_| ());
+        Sentinel
+    };
+}
+
+struct Sentinel;
+
+impl Drop for Sentinel {
+    /// Makes the sentinel a value that goes at all.
+    fn drop(&mut self) {}
 }
 
 /// Whether two scopes are the same one, not only equal in id.

@@ -6,6 +6,7 @@
 //! An entry lives until each wrapped pipeline saw the span end and the tracing span that holds it is gone. Spans that never
 //! end are kept out by a bound of [`BOUND`] entries: beyond it a span gets the attribute at its start, the old way.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, LazyLock};
@@ -76,6 +77,29 @@ pub(crate) fn hold(span: &SpanContext, scope: Arc<Opened>, outer: Scope) -> Opti
         }
     });
     inserted.then_some(Held { key })
+}
+
+thread_local! {
+    static STARTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what a processor does as a span starts. The SDK may hold the thread's contexts then, and a tracing layer the span, so
+/// whatever is called from there must ask for neither.
+pub(crate) fn while_starting<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STARTING.set(self.0);
+        }
+    }
+    let _restore = Restore(STARTING.replace(true));
+    f()
+}
+
+/// Whether a processor is being told of a span that starts on this thread.
+#[allow(dead_code)] // only the tracing layer asks
+pub(crate) fn is_starting() -> bool {
+    STARTING.get()
 }
 
 /// An entry of the table, held.

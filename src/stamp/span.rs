@@ -147,7 +147,10 @@ pub struct SessionSpanProcessor<P> {
 impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
     fn on_start(&self, span: &mut Span, cx: &Context) {
         self.sessions.span_starts(span, cx);
-        self.inner.on_start(span, cx);
+        match scope::in_use() {
+            false => self.inner.on_start(span, cx),
+            true => scope::spans::while_starting(|| self.inner.on_start(span, cx)),
+        }
     }
 
     fn on_end(&self, mut span: SpanData) {
