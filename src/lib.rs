@@ -29,3 +29,7 @@ pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};
 pub use stamp::{SessionBatchLogProcessor, SessionBatchSpanProcessor, SessionLogProcessor, SessionSpanProcessor};
 pub use telemetry::{Loss, Losses};
+
+#[cfg(all(doctest, feature = "tracing"))]
+#[doc = include_str!("../docs/manual/tracing.md")]
+mod manual_tracing {}
