@@ -66,7 +66,6 @@ pub(super) fn of(span: &SpanContext) -> Option<(Arc<Opened>, Scope)> {
 }
 
 /// Says that a span is in a scope for as long as the returned value lives.
-#[allow(dead_code)] // only the tracing layer holds entries
 pub(crate) fn hold(span: &SpanContext, scope: Arc<Opened>, outer: Scope) -> Option<Held> {
     let key = key(span);
     let inserted = insert(key, scope.clone(), outer, |entry| {
@@ -97,14 +96,12 @@ pub(crate) fn while_starting<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Whether a processor is being told of a span that starts on this thread.
-#[allow(dead_code)] // only the tracing layer asks
 pub(crate) fn is_starting() -> bool {
     STARTING.get()
 }
 
 /// An entry of the table, held.
 #[derive(Debug)]
-#[allow(dead_code)] // only the tracing layer holds entries
 pub(crate) struct Held {
     key: Key,
 }
