@@ -85,9 +85,17 @@ pub(crate) fn enter(key: Key, scope: Scope, created: Scope) {
 pub(crate) fn exit(key: Key) {
     let left = with_mut(|frames| {
         let index = frames.iter().rposition(|frame| frame.key == key)?;
-        Some(frames.remove(index))
+        let mut left = frames.remove(index);
+        // Left before the one entered within it, which found its scope attached already: it takes that over.
+        if let Some(within) = frames.get_mut(index)
+            && within.attached.is_none()
+            && same(&within.scope, &left.scope)
+        {
+            within.attached = left.attached.take();
+        }
+        left.attached
     });
-    if let Some(attached) = left.flatten().and_then(|frame| frame.attached) {
+    if let Some(attached) = left.flatten() {
         drop(ManuallyDrop::into_inner(attached));
     }
 }
