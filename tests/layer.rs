@@ -771,6 +771,8 @@ mod model {
         declared: bool,
         own: Option<String>,
         at_creation: Option<String>,
+        /// Its scope got another id while it was open: it has the one or the other.
+        changed: bool,
     }
 
     #[derive(Default)]
@@ -805,6 +807,9 @@ mod model {
                     span.record("session.id", format!("chat-{id}"));
                     if self.nodes[*node].declared {
                         self.nodes[*node].own = Some(format!("chat-{id}"));
+                    }
+                    for index in 0..self.nodes.len() {
+                        self.nodes[index].changed |= self.scope(Some(index)) != self.nodes[index].at_creation;
                     }
                 }
                 Step::Enter { slot } => {
@@ -847,7 +852,7 @@ mod model {
                 _ => None,
             };
             let declared = !matches!(field, Field::Absent);
-            self.nodes.push(Node { parent, declared, own, at_creation: None });
+            self.nodes.push(Node { parent, declared, own, at_creation: None, changed: false });
             self.nodes[index].at_creation = self.scope(Some(index));
             self.slots[slot] = Some((index, span));
         }
@@ -882,9 +887,8 @@ mod model {
             for (index, node) in self.nodes.iter().enumerate() {
                 let name = format!("span {index}");
                 let id = id_of(&name).expect("an id");
-                // A span whose scope got another id meanwhile has the one or the other.
                 let at_end = self.scope(Some(index));
-                if node.own.is_some() || at_end == node.at_creation {
+                if node.own.is_some() || !node.changed {
                     assert_eq!(Some(&id), at_end.as_ref().or(Some(&session)), "{name}");
                 }
             }

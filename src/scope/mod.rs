@@ -103,12 +103,10 @@ fn innermost(context: &Context) -> Scope {
 /// What is entered on the thread counts only if the context is the thread's current one. A span of the tracing layer starts
 /// with the context of its creation, long after it perhaps, on a thread that may meanwhile be in a scope of somebody else.
 pub(crate) fn of_span_start(context: &Context) -> Scope {
-    let scoped = context.get::<Scoped>();
-    if let Some(scope) = of_spans(context, scoped) {
-        return scope;
-    }
-    let entered = Context::map_current(|current| is_current(context, current).then(|| innermost(current)));
-    entered.unwrap_or_else(|| of_context(context))
+    Context::map_current(|current| match is_current(context, current) {
+        true => innermost(current),
+        false => of_spans(context, context.get::<Scoped>()).unwrap_or_else(|| of_context(context)),
+    })
 }
 
 /// The scope by the span that the context carries, unless an inner one was attached since that span started.
