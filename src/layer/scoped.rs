@@ -65,3 +65,46 @@ pub(super) fn link<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>, scope: &Arc<Ope
         extensions.insert(Kept { held, ..Kept::default() });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{SpanContext, TracerProvider as _};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing::{Span, info_span};
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+    use tracing_subscriber::prelude::*;
+    use tracing_subscriber::registry;
+
+    use super::*;
+    use crate::sessions::Sessions;
+
+    #[test]
+    fn nothing_is_noted_of_a_span_that_is_gone_whichever_layer_comes_first() {
+        let sessions = Sessions::builder().build().expect("the defaults can be built");
+        let exporter = opentelemetry_sdk::trace::InMemorySpanExporter::default();
+        let tracers = SdkTracerProvider::builder().with_span_processor(sessions.batch_span_processor(exporter)).build();
+        macro_rules! otel {
+            () => {
+                tracing_opentelemetry::layer().with_tracer(tracers.tracer("test"))
+            };
+        }
+        let first = Dispatch::new(registry().with(sessions.layer()).with(otel!()));
+        let last = Dispatch::new(registry().with(otel!()).with(sessions.layer()));
+        for dispatch in [first, last] {
+            let (scope, child) = tracing::dispatcher::with_default(&dispatch, || {
+                info_span!("scope", session.id = "chat-1").in_scope(|| {
+                    let child = info_span!("child").in_scope(|| span_context(&Span::current()));
+                    let scope = span_context(&Span::current());
+                    assert!(spans::of(&scope).is_some());
+                    assert!(spans::of(&child).is_none());
+                    (scope, child)
+                })
+            });
+            assert!(spans::of(&scope).is_none() && spans::of(&child).is_none());
+        }
+    }
+
+    fn span_context(span: &Span) -> SpanContext {
+        span.context().span().span_context().clone()
+    }
+}

@@ -60,7 +60,7 @@ pub(crate) fn ended(span: &SpanContext) -> Option<Arc<str>> {
 }
 
 /// The scope of a span that is open, and what its starting context said.
-pub(super) fn of(span: &SpanContext) -> Option<(Arc<Opened>, Scope)> {
+pub(crate) fn of(span: &SpanContext) -> Option<(Arc<Opened>, Scope)> {
     let key = key(span);
     shard(&key).get(&key).map(|entry| (entry.scope.clone(), entry.outer.clone()))
 }
