@@ -117,3 +117,17 @@ impl Signal<'_> {
         self.severity
     }
 }
+
+/// Whether a target is one of those that exporters are made of: what they say of an export is no use of the application.
+#[inline]
+pub(crate) fn is_plumbing(target: &str) -> bool {
+    // Most targets are told apart by their first letter.
+    if !matches!(target.as_bytes().first(), Some(b'h' | b't' | b'r' | b'o')) {
+        return false;
+    }
+    let krate = target.split("::").next().unwrap_or(target);
+    PLUMBING.contains(&krate) || krate.starts_with("opentelemetry")
+}
+
+/// The crates below the exporters of OTLP.
+const PLUMBING: [&str; 7] = ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls"];

@@ -22,6 +22,8 @@ mod clock;
 #[cfg(feature = "dev-collector")]
 pub mod collector;
 mod error;
+#[cfg(feature = "tracing")]
+mod layer;
 mod lifecycle;
 mod scope;
 pub mod semconv;
@@ -38,6 +40,8 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "tracing")]
+pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};
@@ -55,4 +59,6 @@ mod manual {
     mod sessions {}
     #[doc = include_str!("../docs/manual/collector.md")]
     mod collector {}
+    #[doc = include_str!("../docs/manual/tracing.md")]
+    mod tracing {}
 }

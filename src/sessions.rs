@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use opentelemetry::metrics::{Meter, MeterProvider};
@@ -31,6 +32,9 @@ use crate::telemetry::{LossCounters, Losses, observe};
 pub struct Sessions {
     pub(crate) core: Arc<Core>,
     pub(crate) activity: Activity,
+    /// Whether a layer takes in the signals of `tracing`, so that others need not.
+    #[allow(dead_code)] // only the tracing layer asks
+    pub(crate) layered: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Sessions {
@@ -249,7 +253,7 @@ impl SessionsBuilder {
         }
         let chain = Chain::new(settings, self.user_id.as_deref(), self.installation_id.as_deref());
         let core = Core::new(chain, self.clock, self.ids, losses).start().map_err(BuildError::Thread)?;
-        Ok(Sessions { core, activity: self.activity })
+        Ok(Sessions { core, activity: self.activity, layered: Arc::default() })
     }
 
     fn settings(&self) -> Result<Settings, BuildError> {

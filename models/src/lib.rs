@@ -15,7 +15,7 @@ mod error;
 #[path = "../../src/lifecycle/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod lifecycle;
-#[path = "../../src/scope.rs"]
+#[path = "../../src/scope/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod scope;
 #[path = "../../src/semconv.rs"]

@@ -77,7 +77,7 @@ impl Inner {
 /// Sessions without a keeper's thread, and their clock.
 fn sessions() -> (Sessions, Arc<Hand>) {
     let (core, clock) = core();
-    (Sessions { core: Arc::new(core), activity: Activity::default() }, clock)
+    (Sessions { core: Arc::new(core), activity: Activity::default(), layered: Arc::default() }, clock)
 }
 
 fn core() -> (Core, Arc<Hand>) {

@@ -11,9 +11,9 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::activity::{Signal, SignalKind};
+use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
-use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, scope as lifecycle_scope};
+use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
 use crate::session::{Live, Snapshot};
@@ -42,12 +42,14 @@ impl Sessions {
         if std::ptr::eq(from, lifecycle_scope()) {
             return None;
         }
-        let active = self.activity.counts(&self.core.losses, || Signal {
-            kind: SignalKind::Log,
-            name: record.event_name(),
-            target: record.target().map(|target| &**target),
-            severity: record.severity_number(),
-        });
+        let plumbing = record.target().is_some_and(|target| is_plumbing(target));
+        let active = !plumbing
+            && self.activity.counts(&self.core.losses, || Signal {
+                kind: SignalKind::Log,
+                name: record.event_name(),
+                target: record.target().map(|target| &**target),
+                severity: record.severity_number(),
+            });
         self.core.current.touch(active, || record.timestamp().map(to_nanos))
     }
 
@@ -58,12 +60,12 @@ impl Sessions {
             None => &live.snapshot,
             Some(time) => self.snapshot_of(to_nanos(time), live),
         };
-        if !has(record, SESSION_ID) {
-            if scope::in_use() {
-                stamp_scoped(record, snapshot);
-            } else {
-                record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(snapshot.id.into()));
-            }
+        if has(record, SESSION_ID) {
+            keep_last_id(record);
+        } else if scope::in_use() {
+            stamp_scoped(record, snapshot);
+        } else {
+            record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(snapshot.id.into()));
         }
         if let Some(user_id) = snapshot.user_id {
             stamp_user(record, user_id);
@@ -89,7 +91,7 @@ fn has(record: &SdkLogRecord, name: &str) -> bool {
 /// Puts the id of the scope on, if the log is emitted in one.
 #[cold]
 fn stamp_scoped(record: &mut SdkLogRecord, snapshot: &Snapshot) {
-    let id = scope::current().map_or_else(|| snapshot.id.into(), StringValue::from);
+    let id = scope::current_id().map_or_else(|| snapshot.id.into(), StringValue::from);
     record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(id));
 }
 
@@ -99,6 +101,49 @@ fn stamp_user(record: &mut SdkLogRecord, user_id: &'static str) {
     if !has(record, USER_ID) {
         record.add_attribute(Key::from_static_str(USER_ID), AnyValue::String(user_id.into()));
     }
+}
+
+/// Leaves the last session id of several: the bridge from `tracing` copies the fields of all spans around an event, the
+/// outermost first, and then the event's own. A record only grows, so it is written anew.
+#[cold]
+fn keep_last_id(record: &mut SdkLogRecord) {
+    let ids = record.attributes_iter().filter(|(key, _)| key.as_str() == SESSION_ID).count();
+    if ids == 1 {
+        return;
+    }
+    let mut kept = blank();
+    let mut seen = 0;
+    for (key, value) in record.attributes_iter() {
+        seen += usize::from(key.as_str() == SESSION_ID);
+        if key.as_str() != SESSION_ID || seen == ids {
+            kept.add_attribute(key.clone(), value.clone());
+        }
+    }
+    if let Some(name) = record.event_name() {
+        kept.set_event_name(name);
+    }
+    if let Some(target) = record.target() {
+        kept.set_target(target.clone());
+    }
+    if let Some(time) = record.timestamp() {
+        kept.set_timestamp(time);
+    }
+    if let Some(time) = record.observed_timestamp() {
+        kept.set_observed_timestamp(time);
+    }
+    if let Some(text) = record.severity_text() {
+        kept.set_severity_text(text);
+    }
+    if let Some(severity) = record.severity_number() {
+        kept.set_severity_number(severity);
+    }
+    if let Some(body) = record.body() {
+        kept.set_body(body.clone());
+    }
+    if let Some(trace) = record.trace_context() {
+        kept.set_trace_context(trace.trace_id, trace.span_id, trace.trace_flags);
+    }
+    *record = kept;
 }
 
 /// A log processor that stamps what reaches the processor it wraps; made by [`Sessions::log_processor`].

@@ -4,7 +4,8 @@
 //! events by the event's own time. That is exact (a rotation in the middle of a span changes nothing for the span), needs no
 //! allocation on the thread of the span, and cannot be lost to the limit of 128 attributes.
 //!
-//! A span that starts in a scope is marked at once, since the scope may be gone when it ends.
+//! A span that starts in a scope is noted at once, since the scope may be gone when it ends, and gets the id as it ends: an
+//! attribute set at its start could be dropped, and could not be told from one that the application set.
 
 use std::time::Duration;
 
@@ -60,13 +61,22 @@ impl Sessions {
     }
 }
 
-/// Puts the id of the scope on a span that starts in one, unless the application gave it an id of its own.
+/// Notes the scope of a span that starts in one.
 #[cold]
 fn mark_scoped(span: &mut Span, context: &Context) {
-    let Some(id) = scope::of_span_start(context) else { return };
-    let given = span.exported_data().is_some_and(|data| data.attributes.iter().any(is_session_id));
-    if !given {
+    let Some(opened) = scope::of_span_start(context) else { return };
+    let Some(id) = opened.id() else { return };
+    if !scope::spans::started(span.span_context(), opened, id.clone(), scope::of_context(context)) {
         span.set_attribute(KeyValue::new(SESSION_ID, id));
+    }
+}
+
+/// Puts the id of its scope on a span that ends, unless the application gave it an id of its own.
+#[cold]
+fn stamp_scoped(span: &mut SpanData) {
+    let Some(id) = scope::spans::ended(&span.span_context) else { return };
+    if !span.attributes.iter().any(is_session_id) {
+        span.attributes.push(KeyValue::new(SESSION_ID, id));
     }
 }
 
@@ -134,10 +144,16 @@ pub struct SessionSpanProcessor<P> {
 impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
     fn on_start(&self, span: &mut Span, cx: &Context) {
         self.sessions.span_starts(span, cx);
-        self.inner.on_start(span, cx);
+        match scope::in_use() {
+            false => self.inner.on_start(span, cx),
+            true => scope::spans::while_starting(|| self.inner.on_start(span, cx)),
+        }
     }
 
     fn on_end(&self, mut span: SpanData) {
+        if scope::in_use() {
+            stamp_scoped(&mut span);
+        }
         stamp(&self.sessions, &mut span);
         self.inner.on_end(span);
     }
@@ -171,7 +187,11 @@ impl SpanProcessor for SessionBatchSpanProcessor {
         self.sessions.span_starts(span, cx);
     }
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
+        if scope::in_use() {
+            // Here and not on the batch thread: spans that are not sampled or find the queue full never get there.
+            stamp_scoped(&mut span);
+        }
         self.inner.on_end(span);
     }
 
