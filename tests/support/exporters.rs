@@ -18,8 +18,10 @@ use otel_session::testing::CapturedLogs;
 pub struct Hooked {
     pub logs: CapturedLogs,
     pub resource: Arc<Mutex<Option<Resource>>>,
-    hook: Arc<dyn Fn(&Self, &SdkLogRecord) -> bool + Send + Sync>,
+    hook: Arc<Hook>,
 }
+
+type Hook = dyn Fn(&Hooked, &SdkLogRecord) -> bool + Send + Sync;
 
 impl fmt::Debug for Hooked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
