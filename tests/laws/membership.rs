@@ -149,7 +149,7 @@ fn law_2_expiry_never_uses_a_records_times() {
     rig.log_at("ahead", epoch() + 10 * TIMEOUT);
     rig.clock.advance(TIMEOUT - SECOND);
     rig.log_at("long ago", epoch() - 10 * TIMEOUT);
-    assert_eq!(rig.sessions.current(), Some(session.clone()));
+    assert_eq!(rig.sessions.current(), Some(session));
     rig.clock.advance(TIMEOUT - SECOND);
     assert_eq!(rig.sessions.current(), Some(session));
     rig.clock.advance(SECOND);

@@ -46,7 +46,7 @@ fn law_1_no_reader_sees_a_mix_of_two_sessions() {
 fn law_1_a_snapshot_stays_what_it_was() {
     let rig = Rig::with(|builder| builder.with_user_id("ada").with_installation_id("here"));
     let before = rig.sessions.record_activity();
-    let copy = before.clone();
+    let copy = before;
     rig.sessions.set_user_id(Some("bob"));
     let after = rig.sessions.current().unwrap();
     rig.sessions.rotate();
@@ -63,7 +63,7 @@ fn law_1_reading_creates_nothing_and_extends_nothing() {
     assert!(rig.lines().is_empty());
     let session = rig.sessions.record_activity();
     for _ in 0..30 {
-        assert_eq!(rig.sessions.current(), Some(session.clone()));
+        assert_eq!(rig.sessions.current(), Some(session));
         rig.clock.advance(MINUTE);
     }
     assert_eq!(rig.sessions.current(), None);
