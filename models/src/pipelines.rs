@@ -167,7 +167,8 @@ pub(crate) fn the_last_pipeline_to_leave_takes_no_start_without_its_end() {
 pub(crate) fn what_is_decided_reaches_pipelines_and_observers_without_a_log() {
     explore(3, || {
         let (core, clock) = core();
-        let sessions = Sessions { core: core.start().expect("a thread"), activity: Activity::default() };
+        let sessions =
+            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layered: Arc::default() };
         let inner = Inner::default();
         let pipeline = pipeline(&sessions, &inner);
         let told = Arc::new(Plain::new(Vec::new()));
@@ -193,7 +194,8 @@ pub(crate) fn what_is_decided_reaches_pipelines_and_observers_without_a_log() {
 pub(crate) fn the_keeper_and_a_signal_at_the_deadline_end_the_session_once() {
     explore(2, || {
         let (core, clock) = core();
-        let sessions = Sessions { core: core.start().expect("a thread"), activity: Activity::default() };
+        let sessions =
+            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layered: Arc::default() };
         let inner = Inner::default();
         let pipeline = pipeline(&sessions, &inner);
         log(&pipeline);

@@ -24,6 +24,8 @@ pub struct Hooked {
     hook: Arc<Hook>,
 }
 
+type Hook = dyn Fn(&Hooked, &SdkLogRecord) -> bool + Send + Sync;
+
 impl fmt::Debug for Hooked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hooked")
