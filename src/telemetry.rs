@@ -15,14 +15,14 @@ use crate::semconv::{self, loss_reason};
 pub enum Loss {
     /// A lifecycle record was dropped, together with its pair, because its queue was full.
     LifecycleQueueFull,
-    /// A lifecycle record was dropped because a processor or exporter of the pipeline panicked.
+    /// A lifecycle record, or a log that waited for one, was dropped because a processor or exporter of the pipeline panicked.
     LifecyclePanic,
     /// A lifecycle record was in a batch whose export failed.
     LifecycleExport,
     /// A lifecycle record was still waiting when its pipeline shut down, or no pipeline was ever attached.
     LifecycleUndelivered,
-    /// A log went out before the lifecycle records that should stand before it, because publishing them took too long or
-    /// was under way on the same thread.
+    /// A log went out before the lifecycle records that should stand before it, or not at all: publishing them took so long
+    /// that too many logs had to wait for it, or had not ended when the pipeline went.
     Order,
     /// An ordinary log found the queue of the batch processor full. Counted at flush and shutdown.
     LogQueueFull,

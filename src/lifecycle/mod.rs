@@ -113,6 +113,11 @@ impl Core {
         done
     }
 
+    /// There is something for the keeper to do.
+    pub(crate) fn nudge_keeper(&self) {
+        self.current.sink().keeper.nudge();
+    }
+
     /// One round of the keeper.
     fn tend(&self) {
         self.current.end_if_due();

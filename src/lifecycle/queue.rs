@@ -15,7 +15,7 @@ use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, ThreadId, this_thread};
 /// The most records that may wait: 131,072 pairs.
 pub(crate) const QUEUE_BOUND: usize = 262_144;
 /// How long a log waits for the thread that is publishing the records before it.
-const TURN_BOUND: Duration = Duration::from_secs(1);
+const TURN_BOUND: Duration = Duration::from_millis(100);
 
 /// What a queue must know of its records.
 pub(crate) trait Paired {
@@ -46,7 +46,7 @@ struct State<R> {
 pub(crate) enum Turn {
     /// Everything asked for has been emitted.
     Taken,
-    /// Another call holds the turn, on this very thread or for too long: order is not guaranteed.
+    /// Another call holds the turn, on this very thread or for too long: what was asked for has not been emitted yet.
     Refused,
 }
 

@@ -156,11 +156,8 @@ impl Chain {
         }
         let previous_id = if self.linked { self.last.map(|last| last.snapshot.id) } else { None };
         let id = self.take_id(losses, user_ids);
-        // A trigger without a real time (0 is what a record without one is exported with) says nothing, and where no session
-        // was before that bounds the start, neither does one so old that the session would be over as it starts.
-        let max = self.settings.max_duration.filter(|_| self.floor == i64::MIN).unwrap_or(i64::MAX);
-        let tells = |time: &i64| *time > 0 && now.wall.saturating_sub(*time) < max;
-        let own_time = trigger.filter(tells).unwrap_or(now.wall);
+        // A trigger without a real time (0 is what a record without one is exported with) says nothing.
+        let own_time = trigger.filter(|time| *time > 0).unwrap_or(now.wall);
         let started_at = own_time.min(now.wall).max(self.floor);
         self.index += 1;
         self.records += 1;

@@ -11,6 +11,7 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::late::LateLogs;
 use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
 use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
@@ -31,7 +32,8 @@ impl Sessions {
     pub fn log_processor<P: LogProcessor + 'static>(&self, inner: P) -> SessionLogProcessor<P> {
         self.core.grouping.processor_made();
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
-        let pipeline = LogPipeline { sessions: self.clone(), queue, attached: OnceLock::new(), inner };
+        let late = LateLogs::default();
+        let pipeline = LogPipeline { sessions: self.clone(), queue, late, attached: OnceLock::new(), inner };
         SessionLogProcessor { pipeline: Arc::new(pipeline) }
     }
 
@@ -157,6 +159,7 @@ pub struct SessionLogProcessor<P: LogProcessor + 'static> {
 struct LogPipeline<P> {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
+    late: LateLogs,
     attached: OnceLock<()>,
     inner: P,
 }
@@ -173,10 +176,30 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
 
     /// Publishes what stands before the record with this number.
     #[cold]
-    fn catch_up(self: &Arc<Self>, record: u64) {
+    fn catch_up(self: &Arc<Self>, record: u64) -> Turn {
         self.attach(None);
-        if self.publish_through(Some(record)) == Turn::Refused {
+        let turn = self.publish_through(Some(record));
+        self.emit_late();
+        turn
+    }
+
+    /// Lets a log wait until the record with this number is published: by the thread that is at it, or by the keeper.
+    #[cold]
+    fn defer(&self, record: u64, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
+        if self.late.push(record, data, instrumentation) {
+            self.sessions.core.nudge_keeper();
+        } else {
             self.sessions.core.losses.add(Loss::Order, 1);
+            self.inner.emit(data, instrumentation);
+        }
+    }
+
+    /// Emits the logs that waited for what is published by now.
+    fn emit_late(&self) {
+        while let Some((mut data, instrumentation)) = self.late.pop(|record| self.queue.is_published(record)) {
+            if catch_unwind(AssertUnwindSafe(|| self.inner.emit(&mut data, &instrumentation))).is_err() {
+                self.sessions.core.losses.add(Loss::LifecyclePanic, 1);
+            }
         }
     }
 
@@ -200,6 +223,8 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         self.sessions.core.leave(&self.queue);
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.publish_through(None);
+        self.emit_late();
+        self.sessions.core.losses.add(Loss::Order, self.late.give_up());
         self.sessions.core.left(&self.queue);
     }
 }
@@ -207,11 +232,12 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
 impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
     fn publish(&self) {
         self.publish_through(None);
+        self.emit_late();
     }
 
     fn flush(&self) -> OTelSdkResult {
         // What was decided since the last round of the keeper must not miss the flush.
-        self.publish_through(None);
+        self.publish();
         self.inner.force_flush()
     }
 }
@@ -220,10 +246,11 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
         if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
-            if !pipeline.queue.is_published(live.record) {
-                pipeline.catch_up(live.record);
-            }
+            let in_turn = pipeline.queue.is_published(live.record) || pipeline.catch_up(live.record) == Turn::Taken;
             pipeline.sessions.stamp_log(data, live);
+            if !in_turn {
+                return pipeline.defer(live.record, data, instrumentation);
+            }
         }
         pipeline.inner.emit(data, instrumentation);
     }

@@ -118,22 +118,6 @@ fn b011_a_wall_clock_set_back_does_not_lengthen_the_maximum() {
 }
 
 #[test]
-fn b011_a_session_is_not_over_as_it_starts_however_old_its_trigger_is() {
-    let settings = |builder: SessionsBuilder| builder.with_max_duration(MINUTE * 60);
-    on_both_pipelines(settings, |rig| {
-        for n in 0..5 {
-            rig.log_at("replayed", epoch() - MINUTE * 60 * 24 + MINUTE * n);
-            assert_eq!(rig.sessions.current().map(|session| session.index()), Some(1));
-        }
-        assert_eq!(starts_and_ends(&rig.lines()), (1, 0), "no session without a signal of its own");
-        rig.clock.advance(TIMEOUT);
-        rig.log_at("recent", epoch() + TIMEOUT - MINUTE);
-        assert_eq!(rig.sessions.current().unwrap().started_at(), epoch() + TIMEOUT, "not before the old deadline");
-        assert_lawful(&rig.lines());
-    });
-}
-
-#[test]
 fn b012_extending_keeps_the_start_and_moves_the_expiry() {
     on_both(|rig| {
         let session = rig.sessions.record_activity();

@@ -13,9 +13,6 @@ use opentelemetry_sdk::logs::{LogBatch, LogExporter, LogProcessor, SdkLogRecord}
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use otel_session::testing::CapturedLogs;
 
-/// Sees each record before it is kept; false refuses its batch.
-type Hook = dyn Fn(&Hooked, &SdkLogRecord) -> bool + Send + Sync;
-
 /// Keeps what it is given, after a hook has seen it; the hook may panic or refuse.
 #[derive(Clone)]
 pub struct Hooked {

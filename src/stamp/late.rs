@@ -1,0 +1,56 @@
+//! Logs that wait for a lifecycle record that another thread is publishing.
+//!
+//! A log must not stand before the start of its session. While the thread that publishes the start is held up (by a slow
+//! exporter, or because it is this very thread, further up the stack), the log waits here instead of holding up its caller,
+//! at most [`BOUND`] of them for each pipeline.
+
+use std::collections::VecDeque;
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::logs::SdkLogRecord;
+
+use crate::sync::Mutex;
+
+/// The most logs that wait.
+const BOUND: usize = 2_048;
+
+#[derive(Debug, Default)]
+pub(super) struct LateLogs(Mutex<VecDeque<Late>>);
+
+#[derive(Debug)]
+struct Late {
+    /// The record that must be published first.
+    record: u64,
+    data: SdkLogRecord,
+    instrumentation: InstrumentationScope,
+}
+
+impl LateLogs {
+    /// Lets a log wait for a record; false if too many are waiting.
+    pub(super) fn push(&self, record: u64, data: &SdkLogRecord, instrumentation: &InstrumentationScope) -> bool {
+        let mut late = self.0.lock();
+        let room = late.len() < BOUND;
+        if room {
+            late.push_back(Late { record, data: data.clone(), instrumentation: instrumentation.clone() });
+        }
+        room
+    }
+
+    /// Takes the oldest log, if what it waits for is published.
+    pub(super) fn pop(&self, is_published: impl Fn(u64) -> bool) -> Option<(SdkLogRecord, InstrumentationScope)> {
+        let mut late = self.0.lock();
+        if !is_published(late.front()?.record) {
+            return None;
+        }
+        let oldest = late.pop_front()?;
+        Some((oldest.data, oldest.instrumentation))
+    }
+
+    /// Drops what still waits, and tells how many that are.
+    pub(super) fn give_up(&self) -> u64 {
+        let mut late = self.0.lock();
+        let count = late.len() as u64;
+        late.clear();
+        count
+    }
+}
