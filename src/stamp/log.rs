@@ -153,7 +153,9 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
             return;
         }
         self.sessions.core.leave(&self.queue);
-        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
+        // context finds it borrowed. Then what can be published is, unsuppressed.
+        let _suppressed = catch_unwind(Context::enter_telemetry_suppressed_scope);
         self.publish_through(None);
         self.sessions.core.left(&self.queue);
     }
