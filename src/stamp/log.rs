@@ -221,7 +221,9 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
             return;
         }
         self.sessions.core.leave(&self.queue);
-        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
+        // context finds it borrowed. Then what can be published is, unsuppressed.
+        let _suppressed = catch_unwind(Context::enter_telemetry_suppressed_scope);
         self.publish_through(None);
         self.emit_late();
         self.sessions.core.losses.add(Loss::Order, self.late.give_up());

@@ -224,7 +224,6 @@ fn m36_two_wrapped_pipelines_on_one_provider_stamp_once_and_both_get_the_lifecyc
             start_span(&tracers.tracer("test"), "span", clock.now()).end_with_timestamp(clock.now());
             clock.suspend(TIMEOUT);
         }
-        sessions.shutdown(BOUND).unwrap();
         provider.shutdown().unwrap();
         tracers.shutdown().unwrap();
         for kept in [&simple, &batched] {
@@ -282,4 +281,30 @@ fn m36_a_provider_that_is_only_dropped_ends_and_delivers() {
         assert_eq!(starts_and_ends(&lines(&logs)), (1, 1));
         assert_eq!(spans.spans().len(), 1);
     });
+}
+
+#[test]
+fn m36_providers_that_go_with_their_thread_deliver_or_count_the_end_and_take_nothing_down() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<Rig>> = const { std::cell::RefCell::new(None) };
+    }
+    for make in [Rig::new as fn() -> Rig, || Rig::batched(|builder| builder)] {
+        within_bound(move || {
+            let thread = std::thread::spawn(move || {
+                // Made first, so that it goes last: when the SDK's context of this thread is gone already.
+                KEPT.with_borrow_mut(|kept| *kept = None);
+                let rig = make();
+                rig.log("log");
+                rig.span("span");
+                let shared = (rig.sessions.clone(), rig.logs.clone());
+                KEPT.with_borrow_mut(|kept| *kept = Some(rig));
+                shared
+            });
+            let (sessions, logs) = thread.join().unwrap();
+            assert!(sessions.current().is_none(), "the last pipeline has gone");
+            let (starts, ends) = starts_and_ends(&lines(&logs));
+            let lost = sessions.losses().total();
+            assert_eq!((starts, ends as u64 + lost), (1, 1), "the end is there, or counted");
+        });
+    }
 }
