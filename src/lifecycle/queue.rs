@@ -4,7 +4,7 @@
 //! remains is still balanced. `published` is the number of the newest record that needs no more care: who sees a session
 //! compares it once and is done.
 //!
-//! Whoever publishes holds the *turn*. Others wait for the turn at most [`TURN_BOUND`]; a thread that already has it (the
+//! Whoever publishes holds the *turn*. Others wait for the turn at most [`TURN_BOUND`] ([`FLUSH_BOUND`] to flush); a thread that already has it (the
 //! inner processor called back into us) does not wait for itself.
 
 use std::collections::VecDeque;
@@ -16,6 +16,8 @@ use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, ThreadId, this_thread};
 pub(crate) const QUEUE_BOUND: usize = 262_144;
 /// How long a log waits for the thread that is publishing the records before it.
 const TURN_BOUND: Duration = Duration::from_millis(100);
+/// How long a flush or a shutdown waits for its turn; the SDK's own flushes wait as long.
+const FLUSH_BOUND: Duration = Duration::from_secs(5);
 
 /// What a queue must know of its records.
 pub(crate) trait Paired {
@@ -71,11 +73,13 @@ impl<R: Paired> Queue<R> {
         dropped
     }
 
-    /// Emits what is pending, in order, up to the record `through` (everything, if none is named), without a lock.
+    /// Emits what is pending, in order, up to the record `through` (the newest by now, if none is named), without a lock.
     pub(crate) fn publish(&self, through: Option<u64>, emit: impl Fn(R)) -> Turn {
+        let bound = if through.is_some() { TURN_BOUND } else { FLUSH_BOUND };
         let mut state = self.state.lock();
+        let through = through.unwrap_or(state.newest);
         loop {
-            if through.is_some_and(|through| self.is_published(through)) {
+            if self.is_published(through) {
                 return Turn::Taken;
             }
             match state.publisher {
@@ -83,9 +87,9 @@ impl<R: Paired> Queue<R> {
                 Some(thread) if thread == this_thread() => return Turn::Refused,
                 Some(_) => {
                     state.waiting += 1;
-                    let (guard, too_long) = self.turn_over.wait_until(state, TURN_BOUND, |state| {
-                        state.publisher.is_none() || through.is_some_and(|through| self.is_published(through))
-                    });
+                    let (guard, too_long) = self
+                        .turn_over
+                        .wait_until(state, bound, |state| state.publisher.is_none() || self.is_published(through));
                     state = guard;
                     state.waiting -= 1;
                     if too_long {
@@ -135,9 +139,9 @@ impl<R: Paired> Queue<R> {
 }
 
 impl<R: Paired> State<R> {
-    fn next(&mut self, through: Option<u64>) -> Option<(u64, R)> {
+    fn next(&mut self, through: u64) -> Option<(u64, R)> {
         let (number, _) = self.pending.front()?;
-        if through.is_some_and(|through| *number > through) {
+        if *number > through {
             return None;
         }
         self.pending.pop_front()

@@ -13,6 +13,8 @@ use crate::sync::Mutex;
 
 /// The most logs that wait.
 const BOUND: usize = 2_048;
+/// From so many on, the callers of further logs wait as well.
+const SLOW_DOWN: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct LateLogs(Mutex<VecDeque<Late>>);
@@ -34,6 +36,11 @@ impl LateLogs {
             late.push_back(Late { record, data: data.clone(), instrumentation: instrumentation.clone() });
         }
         room
+    }
+
+    /// Whether some logs wait, and not too many.
+    pub(super) fn is_waiting(&self) -> bool {
+        (1..SLOW_DOWN).contains(&self.0.lock().len())
     }
 
     /// Takes the oldest log, if what it waits for is published.

@@ -178,6 +178,11 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
     #[cold]
     fn catch_up(self: &Arc<Self>, record: u64) -> Turn {
         self.attach(None);
+        // Where logs wait already, the publisher is held up, and one more caller need not find that out by waiting; until
+        // so many wait that whoever makes them must slow down.
+        if self.late.is_waiting() && !self.queue.is_published(record) {
+            return Turn::Refused;
+        }
         let turn = self.publish_through(Some(record));
         self.emit_late();
         turn

@@ -78,9 +78,20 @@ fn law_11_a_log_that_cannot_wait_for_its_lifecycle_records_is_counted() {
             scope.spawn(move || processor.force_flush());
             gate.arrival();
             rig.sessions.rotate();
-            let mut record = opentelemetry::logs::Logger::create_log_record(&rig.logger());
-            stuck.emit(&mut record, &opentelemetry::InstrumentationScope::default());
-            assert_eq!(rig.sessions.losses().count(Loss::Order), 1);
+            let logger = rig.logger();
+            let log = || {
+                let mut record = opentelemetry::logs::Logger::create_log_record(&logger);
+                stuck.emit(&mut record, &opentelemetry::InstrumentationScope::default());
+            };
+            (0..1_024).for_each(|_| log());
+            assert_eq!(rig.sessions.losses().total(), 0, "they wait, without their callers");
+            // From then on callers are slowed down, so many of them are needed to fill the rest.
+            std::thread::scope(|scope| {
+                (0..128).for_each(|_| _ = scope.spawn(|| (0..8).for_each(|_| log())));
+            });
+            assert_eq!(rig.sessions.losses().total(), 0);
+            log();
+            assert_eq!(rig.sessions.losses().count(Loss::Order), 1, "no room to wait");
             gate.open();
         });
     });
