@@ -73,7 +73,9 @@ impl Stream {
 
     fn fault(&mut self, line: &Line, fault: &str) {
         if self.faults.len() < 10 {
-            self.faults.push(format!("{fault}: {line:?}"));
+            let Line { body, id, previous_id, user_id, at, .. } = line;
+            let seen = (self.started.len(), self.logs, &self.live);
+            self.faults.push(format!("{fault}: {body} {id:?} <- {previous_id:?} {user_id:?} {at:?} after {seen:?}"));
         }
     }
 }
@@ -165,7 +167,7 @@ fn stress(attach: impl Fn(&Sessions, [Checker; 3]) -> [SdkLoggerProvider; 2]) {
     let mut unlinked = HashSet::new();
     for (checker, emitted) in checkers.iter().zip([first, first, second]) {
         let stream = checker.0.lock().unwrap();
-        assert!(stream.faults.is_empty(), "{:#?}", stream.faults);
+        assert!(stream.faults.is_empty(), "{}: {:#?}", sessions.losses(), stream.faults);
         assert_eq!((stream.started.len() as u64, stream.ends), (sessions_made, sessions_made));
         assert!(stream.logs > 0);
         missing += emitted - stream.logs;

@@ -80,7 +80,10 @@ impl Sessions {
         if time >= live.from {
             return &live.snapshot;
         }
-        self.core.current.snapshot_at(time).unwrap_or(&live.snapshot)
+        // The log's own session may be forgotten by now, and the oldest one known newer than the session it was emitted in:
+        // that one's start need not be out yet.
+        let known = self.core.current.snapshot_at(time).filter(|known| known.index <= live.snapshot.index);
+        known.unwrap_or(&live.snapshot)
     }
 }
 

@@ -266,3 +266,23 @@ fn law_2_a_backward_step_of_the_wall_clock_discards_the_history_before_it() {
         assert_ne!(rig.log_id("again").as_ref(), ids.get(2));
     }
 }
+
+#[test]
+fn law_2_a_backward_step_that_a_rotation_notices_leaves_what_came_after_it() {
+    for signal_first in [true, false] {
+        let rig = Rig::new();
+        let ids = rotations(&rig, 10, MINUTE);
+        rig.clock.step_wall(epoch() + 5 * MINUTE);
+        if signal_first {
+            rig.log("a signal notices the step");
+        }
+        rig.clock.suspend(MINUTE);
+        let next = rig.sessions.rotate();
+        // The tenth session lived through these minutes for the second time; the fifth had them the first time.
+        rig.log_at("the tenth's", epoch() + 5 * MINUTE + 30 * SECOND);
+        rig.log_at("the next's", epoch() + 6 * MINUTE);
+        assert_eq!(rig.log_id("the tenth's").as_ref(), ids.last());
+        assert_eq!(rig.log_id("the next's").as_deref(), Some(next.id()));
+        assert_lawful(&rig.lines());
+    }
+}

@@ -202,3 +202,30 @@ fn law_3_a_stuck_exporter_and_a_full_queue_lose_no_lifecycle_record_and_the_logs
     assert_eq!(losses.count(otel_session::Loss::LogQueueFull), 10_000 - logs);
     assert_eq!(losses.total(), 10_000 - logs);
 }
+
+#[test]
+fn law_3_a_log_that_outlives_the_history_does_not_run_ahead_of_the_starts() {
+    // While the records before the log go out, so many sessions come and go that the log's own is forgotten. The oldest one
+    // known then has not started yet in this pipeline.
+    let clock = otel_session::testing::ManualClock::new(epoch());
+    let sessions = otel_session::Sessions::builder().with_clock(clock.clone()).build().unwrap();
+    let (rotating, moving) = (sessions.clone(), clock.clone());
+    let exporter = Hooked::new(move |_, record| {
+        if record.event_name() == Some("session.start") && rotating.current().is_some_and(|it| it.index() == 2) {
+            for _ in 0..100 {
+                moving.suspend(2 * MINUTE);
+                rotating.rotate();
+            }
+        }
+        true
+    });
+    let provider = Kind::Simple.loggers(&sessions, exporter.clone());
+    emit(&logger_of(&provider), "first", None);
+    clock.suspend(TIMEOUT);
+    emit(&logger_of(&provider), "late", Some(epoch() + MINUTE));
+    provider.shutdown().unwrap();
+    let lines = lines(&exporter.logs);
+    assert_lawful(&lines);
+    assert_eq!(lines.iter().filter(|line| line.is_start()).count(), 102);
+    assert_eq!(sessions.losses().count(otel_session::Loss::HistoryForgotten), 1);
+}

@@ -232,10 +232,13 @@ fn law_7_a_generator_that_emits_a_log_while_a_span_starts_does_not_break_the_spa
         // the record that should stand before it; the span is not, and neither is what follows.
         rig.tracer().in_span("span", |_| {});
         assert_eq!(rig.span_id("span").as_deref(), rig.sessions.current().as_ref().map(|session| session.id()));
-        assert_eq!(rig.sessions.losses().count(Loss::LifecyclePanic), 1);
         assert_eq!(rig.sessions.rotate().id(), "given-0");
         let lifecycle = rig.lifecycle();
-        assert_eq!((lifecycle.len(), lifecycle[1].id.as_deref()), (2, Some("given-0")));
+        assert_eq!(lifecycle.last().unwrap().id.as_deref(), Some("given-0"));
+        // None is lost if the keeper is quick enough to publish the first start.
+        let lost = usize::try_from(rig.sessions.losses().count(Loss::LifecyclePanic)).unwrap();
+        assert!(lost <= 1);
+        assert_eq!(lifecycle.len() + lost, 3);
     });
 }
 
