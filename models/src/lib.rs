@@ -71,10 +71,13 @@ models! {
     rotate:
         rotations_and_a_touch_follow_each_other_in_one_chain
         after_an_end_a_touch_starts_an_unlinked_session
-        nothing_starts_after_a_stop_and_everything_started_has_ended;
+        nothing_starts_after_a_stop_and_everything_started_has_ended
+        a_reader_that_was_paused_during_a_rotation_returns_the_new_session
+        a_touch_that_was_paused_during_a_rotation_returns_the_new_session;
     settings:
         a_change_of_user_shows_no_reader_a_mix
-        a_change_to_the_background_revives_nothing;
+        a_change_to_the_background_revives_nothing
+        activity_during_a_change_of_user_is_kept;
     publish:
         two_emitters_and_a_pusher_keep_the_order_and_lose_nothing
         whoever_waits_for_a_turn_is_woken

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Plain, Weak};
 use std::time::Duration;
 
-use loom::sync::atomic::AtomicI64;
+use loom::sync::atomic::{AtomicBool, AtomicI64};
 
 use crate::clock::{Attend, Moment, Source, TimeSource};
 use crate::session::{Chain, Current, Decided, EndReason, EndedSession, IdSource, Session, Settings, Sink};
+use crate::sync::{ThreadId, this_thread};
 use crate::telemetry::LossCounters;
 
 /// The inactivity timeout of all models, in the unit of their clock.
@@ -37,12 +38,22 @@ pub(crate) fn explore(preemptions: impl Into<Option<usize>>, model: impl Fn() + 
 /// ordering that the sessions lack.
 pub(crate) struct Hand {
     boot: AtomicI64,
+    /// Raised when something is done that whoever reads the clock afterwards must heed.
+    done: AtomicBool,
+    heeds: Plain<Option<ThreadId>>,
+    heeded: Plain<bool>,
     keeper: Plain<Option<Weak<dyn Attend>>>,
 }
 
 impl Hand {
     pub(crate) fn at(boot: i64) -> Arc<Self> {
-        Arc::new(Self { boot: AtomicI64::new(boot), keeper: Plain::new(None) })
+        Arc::new(Self {
+            boot: AtomicI64::new(boot),
+            done: AtomicBool::new(false),
+            heeds: Plain::new(None),
+            heeded: Plain::new(false),
+            keeper: Plain::new(None),
+        })
     }
 
     pub(crate) fn move_to(&self, boot: i64) {
@@ -51,6 +62,19 @@ impl Hand {
 }
 
 impl Hand {
+    /// What is done before this is called must be heeded.
+    pub(crate) fn raise(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+
+    /// Runs what reads the clock once, and tells whether [`raise`](Self::raise) came before that reading.
+    pub(crate) fn heeding<R>(&self, read: impl FnOnce() -> R) -> (R, bool) {
+        *self.heeds.lock().expect("no panic") = Some(this_thread());
+        let result = read();
+        *self.heeds.lock().expect("no panic") = None;
+        (result, *self.heeded.lock().expect("no panic"))
+    }
+
     /// Wakes the keeper and waits until it has done what is due; without a bound, so a forgotten wake-up is a deadlock.
     pub(crate) fn settle(&self) {
         let keeper = self.keeper.lock().expect("no panic").as_ref().and_then(Weak::upgrade).expect("a keeper");
@@ -65,6 +89,9 @@ impl TimeSource for Hand {
     }
 
     fn moment(&self) -> Moment {
+        if *self.heeds.lock().expect("no panic") == Some(this_thread()) && self.done.load(Ordering::Acquire) {
+            *self.heeded.lock().expect("no panic") = true;
+        }
         let boot = self.boot.load(Ordering::Relaxed);
         Moment { boot, wall: WALL + boot }
     }

@@ -2,7 +2,7 @@
 
 use loom::thread::spawn;
 
-use crate::rig::{Rig, explore};
+use crate::rig::{Rig, TIMEOUT, explore};
 use crate::session::EndReason;
 
 pub(crate) fn rotations_and_a_touch_follow_each_other_in_one_chain() {
@@ -65,5 +65,36 @@ pub(crate) fn nothing_starts_after_a_stop_and_everything_started_has_ended() {
         rotator.join().expect("no panic");
         assert_eq!(rig.counts(), (started, ended));
         assert_eq!(rig.current.peek(), None);
+    });
+}
+
+/// The reader holds the old session and has yet to check it, when the rotation is over.
+pub(crate) fn a_reader_that_was_paused_during_a_rotation_returns_the_new_session() {
+    paused_during_a_rotation(1, |rig| rig.current.peek().expect("live").id().to_owned());
+}
+
+pub(crate) fn a_touch_that_was_paused_during_a_rotation_returns_the_new_session() {
+    paused_during_a_rotation(1, |rig| rig.touch().to_owned());
+    paused_during_a_rotation(TIMEOUT, |rig| rig.touch().to_owned());
+}
+
+fn paused_during_a_rotation(at: i64, read: fn(&Rig) -> String) {
+    explore(None, move || {
+        let (rig, first) = Rig::started();
+        rig.clock.move_to(at);
+        let rotator = spawn({
+            let rig = rig.clone();
+            move || {
+                let id = rig.current.rotate().expect("not stopped").id().to_owned();
+                rig.clock.raise();
+                id
+            }
+        });
+        let (read, rotated_before) = rig.clock.heeding(|| read(&rig));
+        let second = rotator.join().expect("no panic");
+        if rotated_before {
+            assert_eq!(read, second);
+        }
+        assert_ne!(first, second);
     });
 }

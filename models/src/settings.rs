@@ -67,3 +67,18 @@ pub(crate) fn a_change_to_the_background_revives_nothing() {
         assert_eq!(rig.current.peek().expect("live").id(), touched);
     });
 }
+
+pub(crate) fn activity_during_a_change_of_user_is_kept() {
+    explore(None, || {
+        let (rig, first) = Rig::started();
+        rig.clock.move_to(1);
+        let setter = spawn({
+            let rig = rig.clone();
+            move || rig.current.set_user_id(Some("ada"))
+        });
+        assert_eq!(rig.touch(), first);
+        setter.join().expect("no panic");
+        assert_eq!(rig.current.deadline(), Some(1 + TIMEOUT));
+        assert_eq!(rig.counts(), (1, 0));
+    });
+}
