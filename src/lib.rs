@@ -1,4 +1,20 @@
 //! Sessions for OpenTelemetry.
+//!
+//! [`Sessions`] holds the live session of the process. Its processors stamp `session.id` on spans, span events and logs,
+//! and put `session.start` and `session.end` into the log pipelines they wrap; see the README for a first run and the
+//! guarantees.
+//!
+//! ```
+//! use opentelemetry_sdk::{logs::SdkLoggerProvider, trace::SdkTracerProvider};
+//! use otel_session::Sessions;
+//! # use opentelemetry_sdk::{logs::InMemoryLogExporter, trace::InMemorySpanExporter};
+//! # let (span_exporter, log_exporter) = (InMemorySpanExporter::default(), InMemoryLogExporter::default());
+//!
+//! let sessions = Sessions::builder().build()?;
+//! let tracers = SdkTracerProvider::builder().with_span_processor(sessions.batch_span_processor(span_exporter)).build();
+//! let loggers = SdkLoggerProvider::builder().with_log_processor(sessions.batch_log_processor(log_exporter)).build();
+//! # Ok::<(), otel_session::BuildError>(())
+//! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
@@ -29,3 +45,14 @@ pub use sessions::{Sessions, SessionsBuilder};
 pub use setup::{Protocol, Setup, SetupError, Telemetry, setup};
 pub use stamp::{SessionBatchLogProcessor, SessionBatchSpanProcessor, SessionLogProcessor, SessionSpanProcessor};
 pub use telemetry::{Loss, Losses};
+
+/// The README and the manual, compiled as tests.
+#[cfg(all(doctest, feature = "otlp", feature = "dev-collector", feature = "testing"))]
+mod manual {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/manual/sessions.md")]
+    mod sessions {}
+    #[doc = include_str!("../docs/manual/collector.md")]
+    mod collector {}
+}

@@ -102,7 +102,7 @@ mod model {
     pub(crate) use loom::sync::atomic::{AtomicI64, AtomicU64, Ordering};
     pub(crate) use loom::thread::ThreadId;
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
@@ -117,21 +117,33 @@ mod model {
         }
     }
 
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(crate) struct Condvar(loom::sync::Condvar);
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
+            Self::default()
         }
 
-        // A bound that is never reached: the model shows that whoever waits is woken.
+        /// A bound that is never reached: the model shows that whoever waits is woken.
         pub(crate) fn wait_at_most<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
             _bound: Duration,
         ) -> (MutexGuard<'a, T>, bool) {
             (self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner), false)
+        }
+
+        pub(crate) fn wait_until<'a, T>(
+            &self,
+            mut guard: MutexGuard<'a, T>,
+            bound: Duration,
+            mut done: impl FnMut(&mut T) -> bool,
+        ) -> (MutexGuard<'a, T>, bool) {
+            while !done(&mut guard) {
+                guard = self.wait_at_most(guard, bound).0;
+            }
+            (guard, false)
         }
 
         pub(crate) fn notify_all(&self) {

@@ -53,3 +53,31 @@ fn law_2_a_span_belongs_to_the_session_it_started_in_and_its_events_to_theirs() 
         assert_eq!(session_id(&spans[0].events.events[1].attributes).as_deref(), Some(after.id()));
     }
 }
+
+#[test]
+fn law_3_every_pipeline_of_a_provider_gets_the_last_end_when_it_is_only_dropped() {
+    use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
+    use otel_session::Sessions;
+    use otel_session::testing::CapturedLogs;
+
+    let sessions = Sessions::builder().build().unwrap();
+    let exporters = [CapturedLogs::default(), CapturedLogs::default(), CapturedLogs::default()];
+    let provider = SdkLoggerProvider::builder()
+        .with_log_processor(sessions.log_processor(SimpleLogProcessor::new(exporters[0].clone())))
+        .with_log_processor(sessions.batch_log_processor(exporters[1].clone()))
+        .build();
+    let other = provider_of(sessions.batch_log_processor(exporters[2].clone()));
+    use opentelemetry::logs::LoggerProvider as _;
+    emit(&provider.logger("test"), "one", None);
+    emit(&other.logger("test"), "two", None);
+    drop(other);
+    assert!(sessions.current().is_some(), "another provider is still there");
+    drop(provider);
+    assert!(sessions.current().is_none());
+    for exporter in &exporters[..2] {
+        let lines = lines(exporter);
+        assert_lawful(&lines);
+        assert!(lines.last().unwrap().is_end(), "{lines:#?}");
+    }
+    assert_eq!(sessions.losses().total(), 0);
+}

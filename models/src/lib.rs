@@ -1,1 +1,70 @@
+//! Model checks: every interleaving, within a bound, of the modules that `otel-session` ships.
+//!
+//! The modules are included from `src/`, not copied. Under the `cfg` that `build.rs` sets, their one source of
+//! synchronisation primitives (`sync`) gives them loom's. See `README.md` for what the models show, and cannot show.
 
+#[path = "../../src/clock.rs"]
+#[allow(dead_code)]
+mod clock;
+#[path = "../../src/error.rs"]
+#[allow(dead_code)]
+mod error;
+#[path = "../../src/lifecycle/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod lifecycle;
+#[path = "../../src/semconv.rs"]
+#[allow(dead_code)]
+mod semconv;
+#[path = "../../src/session/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod session;
+#[path = "../../src/sync.rs"]
+#[allow(dead_code, unused_imports)]
+mod sync;
+#[path = "../../src/telemetry.rs"]
+#[allow(dead_code)]
+mod telemetry;
+
+mod publish;
+mod rig;
+mod rotate;
+mod settings;
+mod touch;
+
+/// Lists the models once: as what `tests/` runs, so that a model that is not listed is dead code, which clippy refuses.
+macro_rules! models {
+    ($($room:ident: $($model:ident)*;)*) => {
+        #[doc(hidden)]
+        pub mod listed {
+            $($(pub fn $model() { crate::$room::$model(); })*)*
+        }
+
+        /// Makes a test of each model.
+        #[macro_export]
+        macro_rules! tests {
+            () => { $($(#[test] fn $model() { $crate::listed::$model(); })*)* };
+        }
+    };
+}
+
+models! {
+    touch:
+        two_threads_that_touch_an_expired_session_rotate_it_once
+        three_threads_that_touch_an_expired_session_rotate_it_once
+        threads_that_race_to_be_first_share_one_session
+        a_touch_at_the_deadline_extends_the_session_or_starts_the_next
+        a_signal_before_the_deadline_and_one_after_it_leave_no_session_without_an_end
+        a_slow_id_generator_is_called_once_and_everybody_waits_for_it;
+    rotate:
+        rotations_and_a_touch_follow_each_other_in_one_chain
+        after_an_end_a_touch_starts_an_unlinked_session
+        nothing_starts_after_a_stop_and_everything_started_has_ended;
+    settings:
+        a_change_of_user_shows_no_reader_a_mix
+        a_change_to_the_background_revives_nothing;
+    publish:
+        two_emitters_and_a_pusher_keep_the_order_and_lose_nothing
+        whoever_waits_for_a_turn_is_woken
+        a_batch_that_takes_all_has_the_records_that_its_logs_marked
+        no_log_goes_out_before_the_start_of_its_session;
+}

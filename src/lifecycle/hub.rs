@@ -3,6 +3,9 @@
 //!
 //! A pipeline that attaches first takes the backlog: what was decided while none was there, at most [`BACKLOG_BOUND`]
 //! records, whole pairs, the oldest dropped and counted. One that attaches later gets the live session's start.
+//!
+//! The pipelines of one provider form a group, since they go together: when one of the last group goes, the live session
+//! ends at once, so that its end reaches all of them and not only the one that happens to go last.
 
 use std::sync::{Arc, Weak};
 
@@ -44,12 +47,16 @@ struct State {
 struct Outlet {
     queue: Arc<Queue<Record>>,
     pipeline: Weak<dyn Publish>,
-    leaving: bool,
+    group: Group,
 }
+
+/// Which provider a pipeline belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group(pub(crate) u64);
 
 impl std::fmt::Debug for Outlet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Outlet").field("leaving", &self.leaving).finish_non_exhaustive()
+        f.debug_struct("Outlet").field("group", &self.group).finish_non_exhaustive()
     }
 }
 
@@ -79,12 +86,13 @@ impl Hub {
         &self,
         queue: &Arc<Queue<Record>>,
         pipeline: Weak<dyn Publish>,
+        group: Group,
         live: Option<&'static Live>,
         now: i64,
     ) {
         let mut state = self.state.lock();
         let mut newest = 0;
-        if state.outlets.iter().all(|outlet| outlet.leaving) {
+        if state.outlets.is_empty() {
             for (number, record) in state.backlog.take_all() {
                 queue.push(number, record);
                 newest = number;
@@ -95,25 +103,19 @@ impl Hub {
         {
             queue.push(live.record, Record { what: What::Start(Session(&live.snapshot)), observed_at: now });
         }
-        state.outlets.push(Outlet { queue: queue.clone(), pipeline, leaving: false });
+        state.outlets.push(Outlet { queue: queue.clone(), pipeline, group });
         drop(state);
         self.keeper.nudge();
     }
 
-    /// Notes that a pipeline is about to go; true if no other stays, so that the live session must end.
-    pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>) -> bool {
-        let mut state = self.state.lock();
-        let mut known = false;
-        for outlet in &mut state.outlets {
-            if Arc::ptr_eq(&outlet.queue, queue) {
-                outlet.leaving = true;
-                known = true;
-            }
-        }
-        known && state.outlets.iter().all(|outlet| outlet.leaving)
+    /// Whether only pipelines of this one's provider are attached, so that the live session must end before it goes.
+    pub(crate) fn is_of_last_group(&self, queue: &Arc<Queue<Record>>) -> bool {
+        let state = self.state.lock();
+        let own = state.outlets.iter().find(|outlet| Arc::ptr_eq(&outlet.queue, queue)).map(|outlet| outlet.group);
+        own.is_some_and(|own| state.outlets.iter().all(|outlet| outlet.group == own))
     }
 
-    /// Forgets a pipeline.
+    /// Forgets a pipeline. Called while no decision can be made: what is decided later does not go there.
     pub(crate) fn detach(&self, queue: &Arc<Queue<Record>>) {
         self.state.lock().outlets.retain(|outlet| !Arc::ptr_eq(&outlet.queue, queue));
     }

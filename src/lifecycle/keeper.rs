@@ -4,12 +4,11 @@
 //! sleeps. Every decision wakes it. It holds the sessions weakly, so they can be dropped while it sleeps.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::Core;
 use crate::clock::Attend;
-use crate::sync::{Condvar, Mutex, this_thread};
+use crate::sync::{Condvar, Mutex, ThreadId, this_thread};
 
 /// What others tell the keeper, and what it tells them.
 #[derive(Debug, Default)]

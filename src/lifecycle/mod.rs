@@ -7,26 +7,31 @@
 //! A decision only fills queues and wakes the keeper, so it may be made anywhere: inside `on_start`, in an exporter, in an
 //! observer. Publishing happens where it is safe: in a log's emission, in a flush or shutdown, and on the keeper.
 
+mod grouping;
 mod hub;
 mod keeper;
 mod observers;
 mod queue;
 mod record;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use opentelemetry::Context;
+use opentelemetry_sdk::Resource;
 
 pub(crate) use hub::Publish;
 pub(crate) use keeper::Keeper;
 pub use observers::Watch;
+#[cfg(otel_session_loom)]
+pub(crate) use queue::Paired;
 pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
 use crate::clock::Attend;
 use crate::session::{Chain, Current, IdSource, Transition};
-use crate::telemetry::LossCounters;
+use crate::telemetry::{Loss, LossCounters};
+use grouping::Grouping;
 use hub::Hub;
 
 /// Everything that belongs to one [`Sessions`](crate::Sessions), shared by its handles, processors and layers.
@@ -34,6 +39,7 @@ use hub::Hub;
 pub(crate) struct Core {
     pub(crate) current: Current<Hub>,
     pub(crate) losses: Arc<LossCounters>,
+    pub(crate) grouping: Grouping,
 }
 
 impl Core {
@@ -49,28 +55,28 @@ impl Core {
             clock.attend(Arc::downgrade(&attend));
         }
         let hub = Hub::new(keeper.clone(), losses.clone());
-        let core = Arc::new(Self { current: Current::new(chain, clock, ids, losses.clone(), hub), losses });
+        let current = Current::new(chain, clock, ids, losses.clone(), hub);
+        let core = Arc::new(Self { current, losses, grouping: Grouping::default() });
         keeper.spawn(Arc::downgrade(&core))?;
         Ok(core)
     }
 
     /// Attaches a log pipeline, which from now on gets every lifecycle record.
-    pub(crate) fn attach(&self, queue: &Arc<Queue<Record>>, pipeline: std::sync::Weak<dyn Publish>) {
-        self.current.frozen(|live, now| self.current.sink().attach(queue, pipeline, live, now));
+    pub(crate) fn attach(&self, queue: &Arc<Queue<Record>>, pipeline: Weak<dyn Publish>, resource: Option<&Resource>) {
+        let group = self.grouping.group_of(resource);
+        self.current.frozen(|live, now| self.current.sink().attach(queue, pipeline, group, live, now));
     }
 
-    /// A log pipeline is about to go. If it is the last, the live session ends, so that its end can still be published.
+    /// A log pipeline goes. If no other provider's is left, the live session ends, and its end is in the queue; nothing is
+    /// put there afterwards.
     pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>) {
-        if self.current.sink().leave(queue) {
-            self.current.suspend();
-        }
+        self.current.leave(|hub| hub.is_of_last_group(queue), |hub| hub.detach(queue));
     }
 
-    /// A log pipeline has gone.
-    pub(crate) fn detach(&self, queue: &Arc<Queue<Record>>) {
-        self.current.sink().detach(queue);
+    /// Counts what a pipeline that has gone did not publish.
+    pub(crate) fn left(&self, queue: &Arc<Queue<Record>>) {
         let undelivered = queue.take_all().len();
-        self.losses.add(crate::telemetry::Loss::LifecycleUndelivered, undelivered as u64);
+        self.losses.add(Loss::LifecycleUndelivered, undelivered as u64);
     }
 
     /// Adds an observer and tells it of the live session at once.

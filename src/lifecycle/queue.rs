@@ -83,7 +83,9 @@ impl<R: Paired> Queue<R> {
                 Some(thread) if thread == this_thread() => return Turn::Refused,
                 Some(_) => {
                     state.waiting += 1;
-                    let (guard, too_long) = self.turn_over.wait_at_most(state, TURN_BOUND);
+                    let (guard, too_long) = self.turn_over.wait_until(state, TURN_BOUND, |state| {
+                        state.publisher.is_none() || through.is_some_and(|through| self.is_published(through))
+                    });
                     state = guard;
                     state.waiting -= 1;
                     if too_long {

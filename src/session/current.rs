@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::chain::{Chain, Decided};
 use super::id::{IdSource, SessionId};
 use super::live::{Live, Touched};
-use super::snapshot::{EndReason, Session, Snapshot};
+use super::snapshot::{EndReason, EndedSession, Session, Snapshot};
 use crate::clock::{Moment, Source};
 use crate::sync::{Condvar, Mutex, MutexGuard, Published, this_thread};
 use crate::telemetry::{Loss, LossCounters};
@@ -93,8 +93,11 @@ impl<S: Sink> Current<S> {
         if chain.stopped {
             return chain.last;
         }
-        if chain.needs_session(now) {
-            self.start(&mut chain, now, trigger, None);
+        // Only the one that closes the session may start the next: until it is closed, a signal that read the clock before
+        // the deadline may still extend it.
+        let ended = chain.end_if_due(now);
+        if chain.live.is_none() {
+            self.start(&mut chain, now, trigger, ended);
         }
         let live = chain.live?;
         live.touch(now, tick, active);
@@ -107,15 +110,12 @@ impl<S: Sink> Current<S> {
         if chain.stopped {
             return chain.last.map(|last| Session(&last.snapshot));
         }
-        Some(self.start(&mut chain, now, None, Some(EndReason::Rotated)))
+        let ended = chain.end_now(now, EndReason::Rotated);
+        Some(self.start(&mut chain, now, None, ended))
     }
 
-    /// Ends what is live (if due, or with `reason` if one is given) and starts the next, as one transition.
-    fn start(&self, chain: &mut Chain, now: Moment, trigger: Option<i64>, reason: Option<EndReason>) -> Session {
-        let ended = match reason {
-            Some(reason) => chain.end_now(now, reason),
-            None => chain.end_if_due(now),
-        };
+    /// Starts a session when none is live, as one transition with the end of the one before it.
+    fn start(&self, chain: &mut Chain, now: Moment, trigger: Option<i64>, ended: Option<EndedSession>) -> Session {
         let user_ids = matches!(self.ids, IdSource::User(_));
         let session = chain.start(now, trigger, &self.losses, user_ids);
         self.sink.decided(chain.decided(now, ended, Some(session)));
@@ -138,11 +138,15 @@ impl<S: Sink> Current<S> {
         self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
     }
 
-    /// Ends the live session because its last pipeline goes. The next signal starts another.
-    pub(crate) fn suspend(&self) {
+    /// A taker of what is decided goes away: if it `is_last`, the live session ends first; then it is forgotten. Nothing is
+    /// decided in between, so what it got is balanced. The next signal starts another session.
+    pub(crate) fn leave(&self, is_last: impl FnOnce(&S) -> bool, forget: impl FnOnce(&S)) {
         let mut chain = self.chain.lock();
-        let now = self.clock.moment();
-        self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        if is_last(&self.sink) {
+            let now = self.clock.moment();
+            self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
+        }
+        forget(&self.sink);
     }
 
     /// Ends the live session for good: nothing starts any more.
@@ -153,12 +157,7 @@ impl<S: Sink> Current<S> {
         chain.stopped = true;
     }
 
-    fn end_alone(
-        &self,
-        chain: &mut Chain,
-        now: Moment,
-        end: impl FnOnce(&mut Chain) -> Option<super::snapshot::EndedSession>,
-    ) {
+    fn end_alone(&self, chain: &mut Chain, now: Moment, end: impl FnOnce(&mut Chain) -> Option<EndedSession>) {
         if let Some(ended) = end(chain) {
             self.sink.decided(chain.decided(now, Some(ended), None));
             self.published.store(None);

@@ -8,6 +8,7 @@
 //! Ordinary logs that the SDK's queue drops are seen as a gap between what went in and what came out.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -44,12 +45,13 @@ impl Sessions {
         exporter: E,
         config: BatchConfig,
     ) -> SessionBatchLogProcessor {
+        self.core.grouping.processor_made();
+        let belt = Arc::new(Belt::default());
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
-        let tally = Arc::new(Tally::default());
         let exporter =
-            InjectingExporter { sessions: self.clone(), queue: queue.clone(), tally: tally.clone(), inner: exporter };
+            InjectingExporter { sessions: self.clone(), queue: queue.clone(), belt: belt.clone(), inner: exporter };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
-        let pipeline = BatchPipeline { sessions: self.clone(), queue, tally, attached: OnceLock::new(), inner };
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached: OnceLock::new(), inner };
         SessionBatchLogProcessor { pipeline: Arc::new(pipeline) }
     }
 }
@@ -60,33 +62,44 @@ pub struct SessionBatchLogProcessor {
     pipeline: Arc<BatchPipeline>,
 }
 
+/// What both ends of the SDK's queue know.
+#[derive(Debug, Default)]
+struct Belt {
+    tally: Tally,
+    /// A nudge is on its way: more would only take room from logs.
+    nudged: AtomicBool,
+}
+
 #[derive(Debug)]
 struct BatchPipeline {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
-    tally: Arc<Tally>,
+    belt: Arc<Belt>,
     attached: OnceLock<()>,
     inner: BatchLogProcessor,
 }
 
 impl BatchPipeline {
-    fn attach(self: &Arc<Self>) {
+    fn attach(self: &Arc<Self>, resource: Option<&Resource>) {
         self.attached.get_or_init(|| {
             let pipeline: Weak<Self> = Arc::downgrade(self);
-            self.sessions.core.attach(&self.queue, pipeline);
+            self.sessions.core.attach(&self.queue, pipeline, resource);
         });
     }
 
     /// The exporter puts the records before this log by itself; here is only to attach.
     #[cold]
     fn catch_up(self: &Arc<Self>, record: u64) {
-        self.attach();
+        self.attach(None);
         self.queue.mark_published(record);
     }
 
     /// Makes the batch thread run if lifecycle records are waiting.
     fn nudge(&self) {
         let Some(through) = self.queue.pending() else { return };
+        if self.belt.nudged.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let mut nudge = blank();
         nudge.set_event_name(NUDGE);
         nudge.add_attribute(Key::from_static_str(NUDGE_THROUGH), i64::try_from(through).unwrap_or(i64::MAX));
@@ -95,8 +108,10 @@ impl BatchPipeline {
     }
 
     fn flush(&self) -> OTelSdkResult {
+        // Whatever is on its way may have been exported a moment ago; a flush must find a batch to run for.
+        self.belt.nudged.store(false, Ordering::Release);
         self.nudge();
-        let emitted = self.tally.emitted();
+        let emitted = self.belt.tally.emitted();
         let flushed = self.inner.force_flush();
         if flushed.is_ok() {
             self.count_dropped(emitted);
@@ -106,7 +121,7 @@ impl BatchPipeline {
 
     /// Everything that was emitted before a flush has been exported or dropped by its end.
     fn count_dropped(&self, emitted: u64) {
-        self.sessions.core.losses.add(Loss::LogQueueFull, self.tally.newly_missing(emitted));
+        self.sessions.core.losses.add(Loss::LogQueueFull, self.belt.tally.newly_missing(emitted));
     }
 
     fn leave(&self) -> bool {
@@ -137,7 +152,7 @@ impl LogProcessor for SessionBatchLogProcessor {
             }
             pipeline.sessions.stamp_log(data, live);
         }
-        pipeline.tally.add_emitted();
+        pipeline.belt.tally.add_emitted();
         pipeline.inner.emit(data, instrumentation);
     }
 
@@ -147,13 +162,13 @@ impl LogProcessor for SessionBatchLogProcessor {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let attached = self.pipeline.leave();
-        let emitted = self.pipeline.tally.emitted();
+        let emitted = self.pipeline.belt.tally.emitted();
         let result = self.pipeline.inner.shutdown_with_timeout(timeout);
         if result.is_ok() {
             self.pipeline.count_dropped(emitted);
         }
         if attached {
-            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+            self.pipeline.sessions.core.left(&self.pipeline.queue);
         }
         result
     }
@@ -168,7 +183,7 @@ impl LogProcessor for SessionBatchLogProcessor {
             // Attached already: the keeper may be publishing through it right now.
             None => self.pipeline.sessions.core.losses.add(Loss::ResourceIgnored, 1),
         }
-        self.pipeline.attach();
+        self.pipeline.attach(Some(resource));
     }
 }
 
@@ -177,7 +192,7 @@ impl Drop for SessionBatchLogProcessor {
     fn drop(&mut self) {
         if self.pipeline.leave() {
             let _ = self.pipeline.inner.shutdown();
-            self.pipeline.sessions.core.detach(&self.pipeline.queue);
+            self.pipeline.sessions.core.left(&self.pipeline.queue);
         }
     }
 }
@@ -187,21 +202,23 @@ impl Drop for SessionBatchLogProcessor {
 struct InjectingExporter<E> {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
-    tally: Arc<Tally>,
+    belt: Arc<Belt>,
     inner: E,
 }
 
 impl<E: LogExporter> LogExporter for InjectingExporter<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        // Lowered before taking: what is pushed after this line finds the flag down and nudges again.
+        self.belt.nudged.store(false, Ordering::Release);
         let pending = self.queue.take_all();
         let nudged = batch.iter().any(|(record, _)| is_nudge(record));
         if pending.is_empty() && !nudged {
-            self.tally.add_exported(batch.iter().count() as u64);
+            self.belt.tally.add_exported(batch.iter().count() as u64);
             return self.inner.export(batch).await;
         }
         let injected = inject(pending, &batch);
         let lines = merge(&injected, &batch);
-        self.tally.add_exported((lines.len() - injected.len()) as u64);
+        self.belt.tally.add_exported((lines.len() - injected.len()) as u64);
         let chunk = batch.iter().count().max(EXPORT_CHUNK);
         let mut result = Ok(());
         for lines in lines.chunk_by(in_one_request).flat_map(|lines| lines.chunks(chunk)) {

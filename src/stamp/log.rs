@@ -29,6 +29,7 @@ impl Sessions {
     /// ([`Loss::LifecyclePanic`]), but the SDK's processor stays poisoned. Use [`batch_log_processor`](Self::batch_log_processor)
     /// with such exporters.
     pub fn log_processor<P: LogProcessor + 'static>(&self, inner: P) -> SessionLogProcessor<P> {
+        self.core.grouping.processor_made();
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
         let pipeline = LogPipeline { sessions: self.clone(), queue, attached: OnceLock::new(), inner };
         SessionLogProcessor { pipeline: Arc::new(pipeline) }
@@ -109,17 +110,17 @@ struct LogPipeline<P> {
 impl<P: LogProcessor + 'static> LogPipeline<P> {
     /// Attaches to the sessions: at `set_resource`, since a record published earlier would go out without a resource, or
     /// with the first log if nobody sets one.
-    fn attach(self: &Arc<Self>) {
+    fn attach(self: &Arc<Self>, resource: Option<&Resource>) {
         self.attached.get_or_init(|| {
             let pipeline: std::sync::Weak<Self> = Arc::downgrade(self);
-            self.sessions.core.attach(&self.queue, pipeline);
+            self.sessions.core.attach(&self.queue, pipeline, resource);
         });
     }
 
     /// Publishes what stands before the record with this number.
     #[cold]
     fn catch_up(self: &Arc<Self>, record: u64) {
-        self.attach();
+        self.attach(None);
         if self.publish_through(Some(record)) == Turn::Refused {
             self.sessions.core.losses.add(Loss::Order, 1);
         }
@@ -145,7 +146,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         self.sessions.core.leave(&self.queue);
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         self.publish_through(None);
-        self.sessions.core.detach(&self.queue);
+        self.sessions.core.left(&self.queue);
     }
 }
 
@@ -172,7 +173,10 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.pipeline.publish();
+        // In a suppressed scope this may be the exporter itself that flushes, under a lock that publishing would want.
+        if !Context::is_current_telemetry_suppressed() {
+            self.pipeline.publish();
+        }
         self.pipeline.inner.force_flush()
     }
 
@@ -191,7 +195,7 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
             // Attached already: the keeper may be publishing through it right now.
             None => self.pipeline.sessions.core.losses.add(Loss::ResourceIgnored, 1),
         }
-        self.pipeline.attach();
+        self.pipeline.attach(Some(resource));
     }
 }
 

@@ -1,0 +1,4 @@
+//! OTLP protobuf bodies, decoded and judged.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| otel_session::collector::fuzzing::otlp_protobuf(data));
