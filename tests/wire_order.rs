@@ -1,6 +1,8 @@
 //! What stands before what within one request: OTLP groups the records of a request by scope, and the groups stand in any
 //! order, so the order of lifecycle records and logs must be an order of requests.
 
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
 mod support;
 
 use std::sync::{Arc, Mutex};
