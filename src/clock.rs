@@ -163,9 +163,10 @@ mod system {
 }
 
 /// Nanoseconds since 1970; times outside 1677 to 2262 are held at the ends of that range.
+#[inline]
 pub(crate) fn to_nanos(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Ok(after) => duration_nanos(after),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
     }
 }
@@ -181,9 +182,11 @@ pub(crate) fn to_system_time(nanos: i64) -> SystemTime {
     time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// A duration as signed nanoseconds, held at the end of the range.
+/// A duration as signed nanoseconds, held at the end of the range. Without 128-bit numbers: it stands on the hot path.
+#[inline]
 pub(crate) fn duration_nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+    let seconds = i64::try_from(duration.as_secs()).ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    seconds.and_then(|nanos| nanos.checked_add(i64::from(duration.subsec_nanos()))).unwrap_or(i64::MAX)
 }
 
 pub(crate) mod sealed {

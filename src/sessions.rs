@@ -248,7 +248,7 @@ impl SessionsBuilder {
             observe(meter, &losses);
         }
         let chain = Chain::new(settings, self.user_id.as_deref(), self.installation_id.as_deref());
-        let core = Core::start(chain, self.clock, self.ids, losses).map_err(BuildError::Thread)?;
+        let core = Core::new(chain, self.clock, self.ids, losses).start().map_err(BuildError::Thread)?;
         Ok(Sessions { core, activity: self.activity })
     }
 

@@ -93,6 +93,11 @@ mod real {
     pub(crate) fn this_thread() -> ThreadId {
         std::thread::current().id()
     }
+
+    /// Starts a thread that nobody joins.
+    pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+    }
 }
 
 #[cfg(otel_session_loom)]
@@ -184,5 +189,9 @@ mod model {
 
     pub(crate) fn this_thread() -> ThreadId {
         loom::thread::current().id()
+    }
+
+    pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        loom::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
     }
 }

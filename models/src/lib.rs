@@ -3,28 +3,41 @@
 //! The modules are included from `src/`, not copied. Under the `cfg` that `build.rs` sets, their one source of
 //! synchronisation primitives (`sync`) gives them loom's. See `README.md` for what the models show, and cannot show.
 
+#[path = "../../src/activity.rs"]
+#[allow(dead_code, unused_imports)]
+mod activity;
 #[path = "../../src/clock.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod clock;
 #[path = "../../src/error.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod error;
 #[path = "../../src/lifecycle/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod lifecycle;
+#[path = "../../src/scope.rs"]
+#[allow(dead_code, unused_imports)]
+mod scope;
 #[path = "../../src/semconv.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod semconv;
 #[path = "../../src/session/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod session;
+#[path = "../../src/sessions.rs"]
+#[allow(dead_code, unused_imports)]
+mod sessions;
+#[path = "../../src/stamp/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod stamp;
 #[path = "../../src/sync.rs"]
 #[allow(dead_code, unused_imports)]
 mod sync;
 #[path = "../../src/telemetry.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod telemetry;
 
+mod pipelines;
 mod publish;
 mod rig;
 mod rotate;
@@ -67,4 +80,10 @@ models! {
         whoever_waits_for_a_turn_is_woken
         a_batch_that_takes_all_has_the_records_that_its_logs_marked
         no_log_goes_out_before_the_start_of_its_session;
+    pipelines:
+        in_a_wrapped_processor_every_log_follows_the_start_of_its_session
+        a_pipeline_that_attaches_during_a_rotation_has_the_start_of_what_it_stamps
+        the_last_pipeline_to_leave_takes_no_start_without_its_end
+        what_is_decided_reaches_pipelines_and_observers_without_a_log
+        the_keeper_and_a_signal_at_the_deadline_end_the_session_once;
 }

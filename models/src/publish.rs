@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex as Plain};
 
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use loom::thread::spawn;
 
 use crate::lifecycle::{Paired, Queue, Turn};
@@ -15,6 +15,8 @@ use crate::sync::Mutex;
 #[derive(Debug, Default)]
 struct Pipeline {
     lines: Plain<Vec<Line>>,
+    /// Tells the model checker that emissions depend on each other, and orders nothing.
+    step: AtomicU64,
     /// By number.
     emitted: [AtomicBool; 5],
 }
@@ -46,6 +48,7 @@ impl Pipeline {
         if let Some(number) = line.number() {
             self.emitted[number as usize].store(true, Ordering::Relaxed);
         }
+        self.step.fetch_add(1, Ordering::Relaxed);
         self.lines.lock().expect("no panic").push(line);
     }
 
@@ -69,7 +72,7 @@ fn record(number: u64) -> Line {
 }
 
 pub(crate) fn two_emitters_and_a_pusher_keep_the_order_and_lose_nothing() {
-    explore(3, || {
+    explore(4, || {
         let queue = Arc::new(Queue::new(8));
         let pipeline = Arc::new(Pipeline::default());
         queue.push(1, record(1));
@@ -104,7 +107,7 @@ fn see(queue: &Queue<Line>, pipeline: &Pipeline, number: u64) {
 
 /// Waits have no bound here: a thread that nobody wakes would be a deadlock, which the model checker reports.
 pub(crate) fn whoever_waits_for_a_turn_is_woken() {
-    explore(3, || {
+    explore(4, || {
         let queue = Arc::new(Queue::new(8));
         let pipeline = Arc::new(Pipeline::default());
         for number in 1..=3 {

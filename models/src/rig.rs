@@ -1,7 +1,9 @@
 //! What the models stand on: a clock and a sink whose every step the model checker sees, and the invariants.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Plain, Weak};
+use std::time::Duration;
 
 use loom::sync::atomic::AtomicI64;
 
@@ -33,30 +35,49 @@ pub(crate) fn explore(preemptions: impl Into<Option<usize>>, model: impl Fn() + 
 
 /// Time that a model moves. Its accesses are relaxed, since a clock orders nothing: were they stronger, they would hide an
 /// ordering that the sessions lack.
-#[derive(Debug)]
-pub(crate) struct Hand(AtomicI64);
+pub(crate) struct Hand {
+    boot: AtomicI64,
+    keeper: Plain<Option<Weak<dyn Attend>>>,
+}
 
 impl Hand {
     pub(crate) fn at(boot: i64) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(boot)))
+        Arc::new(Self { boot: AtomicI64::new(boot), keeper: Plain::new(None) })
     }
 
     pub(crate) fn move_to(&self, boot: i64) {
-        self.0.store(boot, Ordering::Relaxed);
+        self.boot.store(boot, Ordering::Relaxed);
+    }
+}
+
+impl Hand {
+    /// Wakes the keeper and waits until it has done what is due; without a bound, so a forgotten wake-up is a deadlock.
+    pub(crate) fn settle(&self) {
+        let keeper = self.keeper.lock().expect("no panic").as_ref().and_then(Weak::upgrade).expect("a keeper");
+        let wake = keeper.wake();
+        assert!(keeper.settle(wake, Duration::ZERO));
     }
 }
 
 impl TimeSource for Hand {
     fn tick(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.boot.load(Ordering::Relaxed)
     }
 
     fn moment(&self) -> Moment {
-        let boot = self.0.load(Ordering::Relaxed);
+        let boot = self.boot.load(Ordering::Relaxed);
         Moment { boot, wall: WALL + boot }
     }
 
-    fn attend(&self, _keeper: Weak<dyn Attend>) {}
+    fn attend(&self, keeper: Weak<dyn Attend>) {
+        *self.keeper.lock().expect("no panic") = Some(keeper);
+    }
+}
+
+impl fmt::Debug for Hand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hand").field("boot", &self.boot).finish_non_exhaustive()
+    }
 }
 
 /// Remembers what was decided, in order. The decision lock orders the calls, so a plain mutex adds no step to the model.

@@ -6,7 +6,7 @@ use crate::rig::{Rig, explore};
 use crate::session::EndReason;
 
 pub(crate) fn rotations_and_a_touch_follow_each_other_in_one_chain() {
-    explore(3, || {
+    explore(None, || {
         let (rig, first) = Rig::started();
         rig.clock.move_to(1);
         let rotations = [0, 1].map(|_| {
@@ -43,7 +43,7 @@ pub(crate) fn after_an_end_a_touch_starts_an_unlinked_session() {
 }
 
 pub(crate) fn nothing_starts_after_a_stop_and_everything_started_has_ended() {
-    explore(3, || {
+    explore(None, || {
         let (rig, _) = Rig::started();
         rig.clock.move_to(1);
         let toucher = spawn({

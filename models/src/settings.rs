@@ -5,7 +5,7 @@ use loom::thread::spawn;
 use crate::rig::{BACKGROUND, Rig, TIMEOUT, explore};
 
 pub(crate) fn a_change_of_user_shows_no_reader_a_mix() {
-    explore(3, || {
+    explore(4, || {
         let (rig, first) = Rig::started();
         rig.clock.move_to(1);
         let setter = spawn({
@@ -39,7 +39,7 @@ pub(crate) fn a_change_of_user_shows_no_reader_a_mix() {
 /// The change gives the live session a new window; activity that was noted before it is kept, and a session that the old
 /// timeout had ended stays ended.
 pub(crate) fn a_change_to_the_background_revives_nothing() {
-    explore(3, || {
+    explore(4, || {
         let (rig, first) = Rig::started();
         rig.clock.move_to(TIMEOUT - 1);
         let setter = spawn({

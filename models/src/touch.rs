@@ -13,7 +13,7 @@ pub(crate) fn two_threads_that_touch_an_expired_session_rotate_it_once() {
 }
 
 pub(crate) fn three_threads_that_touch_an_expired_session_rotate_it_once() {
-    explore(3, || touch_an_expired_session(3));
+    explore(4, || touch_an_expired_session(3));
 }
 
 fn touch_an_expired_session(threads: usize) {
@@ -27,7 +27,7 @@ fn touch_an_expired_session(threads: usize) {
 }
 
 pub(crate) fn threads_that_race_to_be_first_share_one_session() {
-    explore(3, || {
+    explore(4, || {
         let rig = Rig::new();
         let ids = touch_at_once(&rig, 3);
         assert!(ids.iter().all(|id| *id == ids[0]));
@@ -89,7 +89,7 @@ pub(crate) fn a_signal_before_the_deadline_and_one_after_it_leave_no_session_wit
 }
 
 pub(crate) fn a_slow_id_generator_is_called_once_and_everybody_waits_for_it() {
-    explore(3, || {
+    explore(4, || {
         let calls = Arc::new(AtomicU64::new(0));
         let ids = IdSource::User(Arc::new({
             let calls = calls.clone();

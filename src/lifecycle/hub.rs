@@ -26,7 +26,7 @@ const BACKLOG_BOUND: usize = 1_024;
 pub(crate) trait Publish: Send + Sync {
     /// Publishes what is pending.
     fn publish(&self);
-    /// Flushes the inner processor; may block.
+    /// Publishes what is pending and flushes the inner processor; may block.
     fn flush(&self) -> OTelSdkResult;
 }
 
@@ -65,8 +65,9 @@ impl Sink for Hub {
         let Decided { transition, last_record, observed_at } = decided;
         let state = self.state.lock();
         let started = transition.started.map(What::Start);
-        let first_record = last_record - u64::from(started.is_some() && transition.ended.is_some());
-        for (number, what) in (first_record..).zip(transition.ended.map(What::End).into_iter().chain(started)) {
+        let ended = transition.ended.map(What::End);
+        let first_record = last_record - u64::from(started.is_some() && ended.is_some());
+        for (number, what) in (first_record..).zip(ended.into_iter().chain(started)) {
             state.push(number, Record { what, observed_at }, &self.losses);
         }
         drop(state);

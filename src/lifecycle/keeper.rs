@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Core;
 use crate::clock::Attend;
-use crate::sync::{Condvar, Mutex, ThreadId, this_thread};
+use crate::sync::{Condvar, Mutex, ThreadId, spawn, this_thread};
 
 /// What others tell the keeper, and what it tells them.
 #[derive(Debug, Default)]
@@ -35,8 +35,7 @@ impl Keeper {
     /// Starts the thread.
     pub(crate) fn spawn(self: &Arc<Self>, core: Weak<Core>) -> std::io::Result<()> {
         let keeper = self.clone();
-        std::thread::Builder::new().name("otel-session.keeper".into()).spawn(move || keeper.run(&core))?;
-        Ok(())
+        spawn("otel-session.keeper", move || keeper.run(&core))
     }
 
     /// There is something to do.

@@ -14,6 +14,7 @@ mod observers;
 mod queue;
 mod record;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,11 +29,19 @@ pub(crate) use queue::Paired;
 pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
-use crate::clock::Attend;
+use crate::clock::{Attend, Source};
 use crate::session::{Chain, Current, IdSource, Transition};
 use crate::telemetry::{Loss, LossCounters};
 use grouping::Grouping;
 use hub::Hub;
+
+/// Flushes a pipeline. A processor that panics must not take the keeper with it.
+fn flush(pipeline: &dyn Publish) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+        Ok(flushed) => flushed.map_err(|error| error.to_string()),
+        Err(_) => Err("a log processor panicked".to_owned()),
+    }
+}
 
 /// Everything that belongs to one [`Sessions`](crate::Sessions), shared by its handles, processors and layers.
 #[derive(Debug)]
@@ -43,20 +52,21 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn start(
-        chain: Chain,
-        clock: crate::clock::Source,
-        ids: IdSource,
-        losses: Arc<LossCounters>,
-    ) -> std::io::Result<Arc<Self>> {
-        let keeper = Arc::new(Keeper::default());
-        if let crate::clock::Source::Given(clock) = &clock {
+    /// Everything but the keeper's thread.
+    pub(crate) fn new(chain: Chain, clock: Source, ids: IdSource, losses: Arc<LossCounters>) -> Self {
+        let hub = Hub::new(Arc::new(Keeper::default()), losses.clone());
+        let current = Current::new(chain, clock, ids, losses.clone(), hub);
+        Self { current, losses, grouping: Grouping::default() }
+    }
+
+    /// Starts the keeper.
+    pub(crate) fn start(self) -> std::io::Result<Arc<Self>> {
+        let core = Arc::new(self);
+        let keeper = &core.current.sink().keeper;
+        if let Source::Given(clock) = core.current.clock() {
             let attend: Arc<dyn Attend> = keeper.clone();
             clock.attend(Arc::downgrade(&attend));
         }
-        let hub = Hub::new(keeper.clone(), losses.clone());
-        let current = Current::new(chain, clock, ids, losses.clone(), hub);
-        let core = Arc::new(Self { current, losses, grouping: Grouping::default() });
         keeper.spawn(Arc::downgrade(&core))?;
         Ok(core)
     }
@@ -82,13 +92,15 @@ impl Core {
     /// Adds an observer and tells it of the live session at once.
     pub(crate) fn observe(&self, callback: impl FnMut(&Transition) + Send + 'static) -> Watch {
         let hub = self.current.sink();
-        let observer = self.current.frozen(|live, _| {
+        let (observer, first) = self.current.frozen(|live, _| {
             let first =
                 live.map(|live| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
-            hub.observers.add(Box::new(callback), first)
+            (hub.observers.add(Box::new(callback), first.is_some()), first)
         });
-        observer.run(&self.losses);
-        // The keeper may have found the observer busy.
+        if let Some(first) = first {
+            observer.tell_first(&first, &self.losses);
+        }
+        // The keeper may have found the observer held.
         hub.keeper.nudge();
         Watch::new(&observer)
     }
@@ -117,7 +129,7 @@ impl Core {
     fn flush(&self) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| pipeline.flush().err()).map(|error| error.to_string()).collect()
+        pipelines.iter().filter_map(|pipeline| flush(&**pipeline).err()).collect()
     }
 
     /// How long the keeper may park.
@@ -125,5 +137,12 @@ impl Core {
         let remaining =
             self.current.deadline().map(|deadline| deadline.saturating_sub(self.current.clock().moment().boot));
         self.current.clock().park(remaining)
+    }
+}
+
+impl Drop for Core {
+    /// Wakes the keeper to go, instead of leaving its thread parked for up to a minute.
+    fn drop(&mut self) {
+        self.current.sink().keeper.nudge();
     }
 }

@@ -1,7 +1,7 @@
 //! Observers of transitions: told in order, one call at a time each, never under a lock of ours.
 //!
-//! Each observer has a queue of its own. Whoever finds it idle runs it until the queue is empty; normally that is the
-//! keeper. So an observer may call anything of ours, even register another observer or rotate; what that causes waits in
+//! Each observer has a queue of its own, which the keeper empties; only the live session is told of by whoever subscribes,
+//! and until that is done the keeper leaves the observer alone. So an observer may call anything of ours, even register another observer or rotate; what that causes waits in
 //! the queues. A panic is caught and counted; an observer that lags more than [`WAITING_BOUND`] transitions loses the
 //! oldest, counted.
 
@@ -44,11 +44,11 @@ impl fmt::Debug for Observer {
 }
 
 impl Observers {
-    /// Adds an observer whose first transition is `first`. It has not run yet: see [`Observer::run`].
-    pub(crate) fn add(&self, callback: Callback, first: Option<Transition>) -> Arc<Observer> {
+    /// Adds an observer. If it is `held`, nobody runs it before [`Observer::tell_first`].
+    pub(crate) fn add(&self, callback: Callback, held: bool) -> Arc<Observer> {
         let observer = Arc::new(Observer {
             active: AtomicBool::new(true),
-            waiting: Mutex::new(Waiting { transitions: first.into_iter().collect(), running: false }),
+            waiting: Mutex::new(Waiting { transitions: VecDeque::new(), running: held }),
             callback: Mutex::new(callback),
         });
         self.list.lock().push(observer.clone());
@@ -69,11 +69,18 @@ impl Observers {
 
     /// Runs every observer that has something waiting and that nobody else is running.
     pub(crate) fn run(&self, losses: &LossCounters) {
-        let observers = {
+        let (observers, unsubscribed) = {
             let mut list = self.list.lock();
-            list.retain(|observer| observer.active.load(Ordering::Acquire));
-            list.clone()
+            let gone = |observer: &mut Arc<Observer>| !observer.active.load(Ordering::Acquire);
+            let unsubscribed: Vec<_> = list.extract_if(.., gone).collect();
+            (list.clone(), unsubscribed)
         };
+        // Dropped without the lock: what a callback owns may call us, or panic, as it goes.
+        for observer in unsubscribed {
+            if catch_unwind(AssertUnwindSafe(|| drop(observer))).is_err() {
+                losses.add(Loss::ObserverPanic, 1);
+            }
+        }
         for observer in observers {
             observer.run(losses);
         }
@@ -89,7 +96,7 @@ impl Observers {
 }
 
 impl Observer {
-    /// Calls the callback until nothing is waiting; does nothing if another thread, or a call further up the stack, is at it.
+    /// Calls the callback until nothing is waiting; does nothing if another thread is at it.
     pub(crate) fn run(&self, losses: &LossCounters) {
         {
             let mut waiting = self.waiting.lock();
@@ -109,14 +116,25 @@ impl Observer {
                     }
                 }
             };
-            if !self.active.load(Ordering::Acquire) {
-                continue;
-            }
-            // Only the runner takes this lock, so it guards nothing that anyone else could wait for.
-            let mut callback = self.callback.lock();
-            if catch_unwind(AssertUnwindSafe(|| callback(&transition))).is_err() {
-                losses.add(Loss::ObserverPanic, 1);
-            }
+            self.call(&transition, losses);
+        }
+    }
+
+    /// Tells an observer that was added `held` its first transition, on this thread. What came in the meantime is the
+    /// keeper's to tell: this thread must not be kept by a stream of transitions.
+    pub(crate) fn tell_first(&self, first: &Transition, losses: &LossCounters) {
+        self.call(first, losses);
+        self.waiting.lock().running = false;
+    }
+
+    fn call(&self, transition: &Transition, losses: &LossCounters) {
+        if !self.active.load(Ordering::Acquire) {
+            return;
+        }
+        // Only the runner takes this lock, so it guards nothing that anyone else could wait for.
+        let mut callback = self.callback.lock();
+        if catch_unwind(AssertUnwindSafe(|| callback(transition))).is_err() {
+            losses.add(Loss::ObserverPanic, 1);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Paired for Record {
 impl Record {
     /// The session that starts, if this is a start.
     pub(crate) fn started(&self) -> Option<&'static Snapshot> {
-        match self.what {
+        match &self.what {
             What::Start(session) => Some(session.0),
             What::End(_) => None,
         }
@@ -44,7 +44,7 @@ impl Record {
     /// without a logger of the pipeline, so it goes through no sampling, no suppression and no context.
     pub(crate) fn to_log(self) -> SdkLogRecord {
         let mut record = blank();
-        let (name, body, at, snapshot) = match self.what {
+        let (name, body, at, snapshot) = match &self.what {
             What::Start(session) => (semconv::EVENT_SESSION_START, "session started", session.0.started_at, session.0),
             What::End(ended) => (semconv::EVENT_SESSION_END, "session ended", ended.ended_at, ended.session.0),
         };
@@ -66,7 +66,7 @@ impl Record {
             add(semconv::APP_INSTALLATION_ID, installation_id.into());
         }
         add(semconv::OTEL_SESSION_INDEX, AnyValue::Int(i64::try_from(snapshot.index).unwrap_or(i64::MAX)));
-        if let What::End(ended) = self.what {
+        if let What::End(ended) = &self.what {
             add(semconv::OTEL_SESSION_END_REASON, ended.reason.as_str().into());
             add(semconv::OTEL_SESSION_DURATION, AnyValue::Double(ended.duration().as_secs_f64()));
         }

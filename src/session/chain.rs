@@ -125,6 +125,8 @@ impl Chain {
             self.history.discard();
         }
         self.history.close(&live.snapshot, boundary, now.boot);
+        // So that a step between this session and the next can be told.
+        live.set_offset(now.offset());
         self.boundary = boundary;
         self.floor = boundary.max(ended_at);
         self.live = None;
@@ -147,10 +149,18 @@ impl Chain {
         losses: &LossCounters,
         user_ids: bool,
     ) -> Session {
+        if self.last.is_some_and(|last| last.wall_set_back(now)) {
+            // Between the sessions: the times to come lie before the old boundary, and are not the old session's.
+            self.history.discard();
+            self.boundary = self.boundary.min(now.wall);
+        }
         let previous_id = if self.linked { self.last.map(|last| last.snapshot.id) } else { None };
         let id = self.take_id(losses, user_ids);
-        // A trigger without a real time (0 is what a record without one is exported with) says nothing.
-        let own_time = trigger.filter(|time| *time > 0).unwrap_or(now.wall);
+        // A trigger without a real time (0 is what a record without one is exported with) says nothing, and neither does one
+        // so old that the session would be over as it starts: each such signal would make a session that has none.
+        let max = self.settings.max_duration.unwrap_or(i64::MAX);
+        let tells = |time: &i64| *time > 0 && now.wall.saturating_sub(*time) < max;
+        let own_time = trigger.filter(tells).unwrap_or(now.wall);
         let started_at = own_time.min(now.wall).max(self.floor);
         self.index += 1;
         self.records += 1;
@@ -162,7 +172,8 @@ impl Chain {
             user_id: self.user_id,
             installation_id: self.installation_id,
         };
-        let started_boot = started_at.saturating_sub(now.offset());
+        // Where the wall clock was set back, the start lies ahead of it; the maximum counts from now all the same.
+        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
         let latest_end = self.settings.max_duration.map_or(i64::MAX, |max| started_boot.saturating_add(max));
         let limits = Limits { timeout: self.timeout(), window_from: now.boot, latest_end };
         let live = publishable(Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset()));

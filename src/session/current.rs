@@ -202,12 +202,17 @@ impl<S: Sink> Current<S> {
     }
 
     /// The session that a moment of the wall clock belongs to.
+    #[inline]
     pub(crate) fn snapshot_at(&self, at: i64) -> Option<&'static Snapshot> {
-        if let Some(live) = self.published.load()
-            && at >= live.from
-        {
-            return Some(&live.snapshot);
+        match self.published.load() {
+            Some(live) if at >= live.from => Some(&live.snapshot),
+            _ => self.remembered_at(at),
         }
+    }
+
+    /// The same for a moment that may lie before the live session.
+    #[cold]
+    fn remembered_at(&self, at: i64) -> Option<&'static Snapshot> {
         let mut chain = self.chain.lock();
         let now = self.clock.moment();
         if chain.live.is_some_and(|live| live.wall_set_back(now)) {

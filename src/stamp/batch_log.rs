@@ -146,7 +146,7 @@ impl Publish for BatchPipeline {
 impl LogProcessor for SessionBatchLogProcessor {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data) {
+        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 pipeline.catch_up(live.record);
             }
@@ -221,11 +221,13 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
         self.belt.tally.add_exported((lines.len() - injected.len()) as u64);
         let chunk = batch.iter().count().max(EXPORT_CHUNK);
         let mut result = Ok(());
+        let mut at_risk = AtRisk { sessions: &self.sessions, records: injected.len() as u64 };
         for lines in lines.chunk_by(in_one_request).flat_map(|lines| lines.chunks(chunk)) {
             let exported = self.inner.export(LogBatch::new(lines)).await;
+            let done = lines.iter().filter(|line| is_lifecycle(line)).count() as u64;
+            at_risk.records -= done;
             if exported.is_err() {
-                let lost = lines.iter().filter(|line| is_lifecycle(line)).count();
-                self.sessions.core.losses.add(Loss::LifecycleExport, lost as u64);
+                self.sessions.core.losses.add(Loss::LifecycleExport, done);
                 result = exported;
             }
         }
@@ -255,9 +257,12 @@ impl<E: LogExporter> InjectingExporter<E> {
     /// Exports the lifecycle records that no batch has taken along. On the batch thread, outside its executor.
     fn export_rest(&self) {
         let rest: Vec<SdkLogRecord> = self.queue.take_all().into_iter().map(|(_, record)| record.to_log()).collect();
+        let mut at_risk = AtRisk { sessions: &self.sessions, records: rest.len() as u64 };
         for records in rest.chunks(EXPORT_CHUNK) {
             let lines: Vec<_> = records.iter().map(|record| (record, lifecycle_scope())).collect();
-            if futures_executor::block_on(self.inner.export(LogBatch::new(&lines))).is_err() {
+            let exported = futures_executor::block_on(self.inner.export(LogBatch::new(&lines)));
+            at_risk.records -= records.len() as u64;
+            if exported.is_err() {
                 self.sessions.core.losses.add(Loss::LifecycleExport, records.len() as u64);
             }
         }
@@ -266,6 +271,19 @@ impl<E: LogExporter> InjectingExporter<E> {
 
 /// A record as exporters get it.
 type Line<'a> = (&'a SdkLogRecord, &'a InstrumentationScope);
+
+/// Lifecycle records that have left the queue and are not exported yet: counted if the exporter panics, which ends the SDK's
+/// batch thread.
+struct AtRisk<'a> {
+    sessions: &'a Sessions,
+    records: u64,
+}
+
+impl Drop for AtRisk<'_> {
+    fn drop(&mut self) {
+        self.sessions.core.losses.add(Loss::LifecyclePanic, self.records);
+    }
+}
 
 /// A lifecycle record, and how many records of the batch stand before it.
 type Injected = (usize, SdkLogRecord);

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Severity};
-use opentelemetry::{Context, InstrumentationScope, Key};
+use opentelemetry::{Context, InstrumentationScope, Key, StringValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
@@ -35,9 +35,13 @@ impl Sessions {
         SessionLogProcessor { pipeline: Arc::new(pipeline) }
     }
 
-    /// Notes a log, and returns the session that is live as it is emitted.
+    /// Notes a log, and returns the session that is live as it is emitted. A lifecycle record, which comes by where the
+    /// processors of two `Sessions` wrap one another, is no signal: it is complete, extends nothing and starts nothing.
     #[inline]
-    pub(super) fn log_emitted(&self, record: &SdkLogRecord) -> Option<&'static Live> {
+    pub(super) fn log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
+        if std::ptr::eq(from, lifecycle_scope()) {
+            return None;
+        }
         let active = self.activity.counts(&self.core.losses, || Signal {
             kind: SignalKind::Log,
             name: record.event_name(),
@@ -54,19 +58,15 @@ impl Sessions {
             None => &live.snapshot,
             Some(time) => self.snapshot_of(to_nanos(time), live),
         };
-        let (explicit, user) = explicit_ids(record);
-        if !explicit {
-            let id = match scope::in_use() {
-                false => None,
-                true => scope::current(),
-            };
-            let value = id.map_or_else(|| AnyValue::String(snapshot.id.into()), |id| AnyValue::String(id.into()));
-            record.add_attribute(Key::from_static_str(SESSION_ID), value);
+        if !has(record, SESSION_ID) {
+            if scope::in_use() {
+                stamp_scoped(record, snapshot);
+            } else {
+                record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(snapshot.id.into()));
+            }
         }
-        if let Some(user_id) = snapshot.user_id
-            && !user
-        {
-            record.add_attribute(Key::from_static_str(USER_ID), AnyValue::String(user_id.into()));
+        if let Some(user_id) = snapshot.user_id {
+            stamp_user(record, user_id);
         }
     }
 
@@ -80,16 +80,25 @@ impl Sessions {
     }
 }
 
-/// Whether the application put a session id, and a user id, on the log.
+/// Whether the application put this attribute on the log.
 #[inline]
-fn explicit_ids(record: &SdkLogRecord) -> (bool, bool) {
-    let (mut session, mut user) = (false, false);
-    for (key, _) in record.attributes_iter() {
-        let key = key.as_str();
-        session |= key == SESSION_ID;
-        user |= key == USER_ID;
+fn has(record: &SdkLogRecord, name: &str) -> bool {
+    record.attributes_iter().any(|(key, _)| key.as_str() == name)
+}
+
+/// Puts the id of the scope on, if the log is emitted in one.
+#[cold]
+fn stamp_scoped(record: &mut SdkLogRecord, snapshot: &Snapshot) {
+    let id = scope::current().map_or_else(|| snapshot.id.into(), StringValue::from);
+    record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(id));
+}
+
+/// Out of line: most programs set no user.
+#[inline(never)]
+fn stamp_user(record: &mut SdkLogRecord, user_id: &'static str) {
+    if !has(record, USER_ID) {
+        record.add_attribute(Key::from_static_str(USER_ID), AnyValue::String(user_id.into()));
     }
-    (session, user)
 }
 
 /// A log processor that stamps what reaches the processor it wraps; made by [`Sessions::log_processor`].
@@ -156,6 +165,8 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
     }
 
     fn flush(&self) -> OTelSdkResult {
+        // What was decided since the last round of the keeper must not miss the flush.
+        self.publish_through(None);
         self.inner.force_flush()
     }
 }
@@ -163,7 +174,7 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
 impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data) {
+        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 pipeline.catch_up(live.record);
             }

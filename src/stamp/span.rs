@@ -77,11 +77,8 @@ fn is_session_id(attribute: &KeyValue) -> bool {
 /// Stamps a finished span and its events. The one place where spans get their ids.
 fn stamp(sessions: &Sessions, span: &mut SpanData) {
     let explicit = explicit_id(&mut span.attributes);
-    let own = if explicit.is_none() || !span.events.events.is_empty() {
-        sessions.core.current.snapshot_at(to_nanos(span.start_time))
-    } else {
-        None
-    };
+    // Asked for with an explicit id as well: the user still is the one of that time, as on logs.
+    let own = sessions.core.current.snapshot_at(to_nanos(span.start_time));
     if let Some(own) = own {
         if explicit.is_none() {
             span.attributes.push(KeyValue::new(SESSION_ID, own.id));

@@ -2,6 +2,11 @@
 #![allow(dead_code, unreachable_pub)] // every test crate uses a part of it
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+pub mod bounded;
+pub mod exporters;
+pub mod pipelines;
+pub mod probes;
+
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};

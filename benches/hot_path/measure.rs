@@ -1,0 +1,161 @@
+//! Times contenders side by side: in every round each makes one sample, in an order shuffled for every round, so
+//! that what disturbs the machine disturbs all of them.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::contenders::{Contender, QUEUE, Way};
+use crate::signals::{Signal, worker};
+
+/// How long a measurement takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    /// How long a sample should take.
+    pub(crate) sample: Duration,
+}
+
+/// The medians of one kind of signal on that many threads, by contender.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// Nanoseconds a signal, without sessions.
+    pub(crate) none: f64,
+    /// Nanoseconds that a way adds to it, in the order of [`Way::ALL`].
+    added: [f64; Way::ALL.len()],
+    /// Nanoseconds a signal that the flush after a sample took, on a batch thread and outside of `added`.
+    pub(crate) flush: [f64; Way::ALL.len()],
+}
+
+impl Cell {
+    pub(crate) fn added(&self, way: Way) -> f64 {
+        self.added[way as usize]
+    }
+}
+
+/// Rounds that are thrown away: caches, first sessions, first allocations.
+const WARM_UP: usize = 3;
+
+/// Measures every contender with one kind of signal on that many threads.
+pub(crate) fn measure(contenders: &[Contender], signal: Signal, threads: usize, effort: Effort) -> Cell {
+    let count = calibrate(&contenders[0], signal, effort.sample);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut workers: Vec<Vec<_>> =
+        (0..threads).map(|thread| contenders.iter().map(|it| worker(signal, it.lane(thread))).collect()).collect();
+    let schedule = schedule(contenders.len(), effort.rounds + WARM_UP);
+
+    let origin = Instant::now();
+    let times: Vec<[AtomicU64; 2]> = (0..threads).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect();
+    let (start, end) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
+    let ready = AtomicUsize::new(0);
+    let mut samples = vec![Vec::new(); contenders.len()];
+    let mut flushes = vec![Vec::new(); contenders.len()];
+    thread::scope(|scope| {
+        for (workers, times) in workers.iter_mut().zip(&times) {
+            let (start, end, ready, schedule) = (&start, &end, &ready, &schedule);
+            scope.spawn(move || {
+                for (turn, contender) in schedule.iter().enumerate() {
+                    start.wait();
+                    if threads <= cores {
+                        start_together(ready, threads * (turn + 1), origin);
+                    }
+                    times[0].store(nanos(origin), Ordering::Relaxed);
+                    workers[*contender](count);
+                    times[1].store(nanos(origin), Ordering::Relaxed);
+                    end.wait();
+                }
+            });
+        }
+        for contender in &schedule {
+            start.wait();
+            end.wait();
+            samples[*contender].push(per_signal(&times, threads, cores, count));
+            let before = Instant::now();
+            contenders[*contender].flush();
+            flushes[*contender].push(before.elapsed().as_nanos() as f64 / (count * threads) as f64);
+        }
+    });
+    summary(&samples, &flushes)
+}
+
+/// Whose turn it is: every contender once a round, shuffled, since a sample finds the heap as the one before left it.
+fn schedule(contenders: usize, rounds: usize) -> Vec<usize> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut round: Vec<usize> = (0..contenders).collect();
+    let mut schedule = Vec::with_capacity(contenders * rounds);
+    for _ in 0..rounds {
+        for left in (1..contenders).rev() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            round.swap(left, (state >> 33) as usize % (left + 1));
+        }
+        schedule.extend(&round);
+    }
+    schedule
+}
+
+/// Nanoseconds a signal on one core. With no more threads than cores each thread is timed for itself; with more, what all
+/// did together from the first start to the last end, times the cores that did it.
+fn per_signal(times: &[[AtomicU64; 2]], threads: usize, cores: usize, count: usize) -> f64 {
+    let time = |at: usize| times.iter().map(move |times| times[at].load(Ordering::Relaxed));
+    if threads <= cores {
+        let total: u64 = time(1).sum::<u64>() - time(0).sum::<u64>();
+        total as f64 / (threads * count) as f64
+    } else {
+        let elapsed = time(1).max().unwrap_or(0) - time(0).min().unwrap_or(0);
+        (elapsed * cores as u64) as f64 / (threads * count) as f64
+    }
+}
+
+/// How many signals each thread makes in a sample: what takes the time wanted, and fits into a queue.
+fn calibrate(contender: &Contender, signal: Signal, sample: Duration) -> usize {
+    const PROBE: usize = 500;
+    let mut worker = worker(signal, contender.lane(0));
+    let probe = |_| {
+        let start = Instant::now();
+        worker(PROBE);
+        let elapsed = start.elapsed();
+        contender.flush();
+        elapsed
+    };
+    let fastest = (0..5).map(probe).min().unwrap_or_default();
+    let count = sample.as_nanos() as usize * PROBE / fastest.as_nanos().max(1) as usize;
+    count.clamp(100, QUEUE - 10)
+}
+
+/// A barrier wakes threads one after the other; here they wait for each other awake, but not for ever.
+fn start_together(ready: &AtomicUsize, all: usize, origin: Instant) {
+    ready.fetch_add(1, Ordering::AcqRel);
+    let give_up = nanos(origin) + 20_000_000;
+    while ready.load(Ordering::Acquire) < all && nanos(origin) < give_up {
+        std::hint::spin_loop();
+    }
+}
+
+fn nanos(origin: Instant) -> u64 {
+    origin.elapsed().as_nanos() as u64
+}
+
+/// Differences are taken within a round, where the machine was in the same mood, and then the median of them.
+fn summary(samples: &[Vec<f64>], flushes: &[Vec<f64>]) -> Cell {
+    let none = &samples[Way::None as usize][WARM_UP..];
+    let added = |way: Way| {
+        let own = &samples[way as usize][WARM_UP..];
+        median(own.iter().zip(none).map(|(own, none)| own - none).collect())
+    };
+    Cell {
+        none: median(none.to_vec()),
+        added: Way::ALL.map(added),
+        flush: Way::ALL.map(|way| median(flushes[way as usize][WARM_UP..].to_vec())),
+    }
+}
+
+pub(crate) fn median(samples: Vec<f64>) -> f64 {
+    quantile(samples, 0.5)
+}
+
+pub(crate) fn quantile(mut samples: Vec<f64>, at: f64) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let index = (samples.len().saturating_sub(1)) as f64 * at;
+    samples.get(index.round() as usize).copied().unwrap_or(f64::NAN)
+}

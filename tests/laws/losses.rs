@@ -1,0 +1,237 @@
+//! Law 11: every loss is counted and named. What only a particular misuse provokes is counted in the tests of that misuse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::LogProcessor;
+use otel_session::Loss;
+
+use crate::support::bounded::{Gate, returns};
+use crate::support::exporters::{Counting, Hooked};
+use crate::support::pipelines::Kind;
+use crate::support::*;
+
+#[test]
+fn law_11_a_healthy_run_loses_nothing() {
+    let rig = Rig::new();
+    rig.log("log");
+    rig.sessions.rotate();
+    rig.span("span");
+    rig.sessions.shutdown(seconds(5)).unwrap();
+    assert_eq!(rig.sessions.losses().to_string(), "none");
+}
+
+#[test]
+fn law_11_losses_are_told_by_name() {
+    let rig = Rig::with(|builder| builder.with_id_generator(|| ""));
+    rig.log("log");
+    rig.sessions.rotate();
+    assert_eq!(rig.sessions.losses().to_string(), "invalid_id: 2");
+    assert_eq!(rig.sessions.losses().count(Loss::InvalidId), 2);
+}
+
+#[test]
+fn law_11_names_are_unique() {
+    let names: std::collections::HashSet<_> = Loss::ALL.into_iter().map(Loss::as_str).collect();
+    assert_eq!(names.len(), Loss::ALL.len());
+}
+
+#[test]
+fn law_11_an_export_that_fails_is_counted_for_lifecycle_records() {
+    let rig = Rig::new();
+    let failing = Kind::Batch.loggers(&rig.sessions, Hooked::new(|_, _| false));
+    emit(&opentelemetry::logs::LoggerProvider::logger(&failing, "test"), "log", None);
+    rig.sessions.rotate();
+    let _ = failing.force_flush();
+    assert_eq!(rig.sessions.losses().count(Loss::LifecycleExport), 3);
+    // What is exported at shutdown, without any batch, counts as well.
+    let _ = failing.shutdown();
+    rig.sessions.shutdown(seconds(5)).unwrap();
+    assert_eq!(rig.sessions.losses().total(), 3, "the other pipeline stayed, so the session did not end there");
+}
+
+#[test]
+fn law_11_a_failed_export_at_shutdown_is_counted() {
+    let clock = otel_session::testing::ManualClock::new(epoch());
+    let sessions = otel_session::Sessions::builder().with_clock(clock).build().unwrap();
+    let failing = Kind::Batch.loggers(&sessions, Hooked::new(|_, _| false));
+    sessions.record_activity();
+    let _ = failing.shutdown();
+    assert_eq!(sessions.losses().count(Loss::LifecycleExport), 2);
+}
+
+#[test]
+fn law_11_a_log_that_cannot_wait_for_its_lifecycle_records_is_counted() {
+    returns("a log that waits for a stuck exporter", || {
+        // The exporter holds the turn for longer than a log waits. It emits a log of its own through a processor that it is
+        // not called by, so only our turn can hold that log up.
+        let gate = Gate::default();
+        let at = gate.clone();
+        let rig = Rig::new();
+        let mut stuck = rig.sessions.log_processor(Stuck(at));
+        stuck.set_resource(&Resource::builder_empty().build());
+        let stuck = Arc::new(stuck);
+        rig.sessions.rotate();
+        std::thread::scope(|scope| {
+            let processor = stuck.clone();
+            scope.spawn(move || processor.force_flush());
+            gate.arrival();
+            rig.sessions.rotate();
+            let mut record = opentelemetry::logs::Logger::create_log_record(&rig.logger());
+            stuck.emit(&mut record, &opentelemetry::InstrumentationScope::default());
+            assert_eq!(rig.sessions.losses().count(Loss::Order), 1);
+            gate.open();
+        });
+    });
+}
+
+/// Stands at a gate with every lifecycle record; ordinary logs pass.
+#[derive(Debug)]
+struct Stuck(Gate);
+
+impl LogProcessor for Stuck {
+    fn emit(&self, record: &mut opentelemetry_sdk::logs::SdkLogRecord, _: &opentelemetry::InstrumentationScope) {
+        if record.event_name().is_some() {
+            self.0.pass();
+        }
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn law_11_a_second_resource_is_counted() {
+    let rig = Rig::new();
+    let mut processor = rig.sessions.log_processor(Counting::default());
+    processor.set_resource(&Resource::builder_empty().build());
+    assert_eq!(rig.sessions.losses().total(), 0);
+    processor.set_resource(&Resource::builder_empty().build());
+    assert_eq!(rig.sessions.losses().count(Loss::ResourceIgnored), 1);
+}
+
+#[test]
+fn law_11_an_observer_that_lags_too_far_loses_the_oldest_and_they_are_counted() {
+    let rig = Rig::new();
+    let gate = Gate::default();
+    let at = gate.clone();
+    let (told, seen) = std::sync::mpsc::channel();
+    rig.sessions
+        .on_transition(move |transition| {
+            at.pass();
+            let _ = told.send(transition.started().map(|session| session.index()));
+        })
+        .detach();
+    rig.sessions.rotate();
+    gate.arrival();
+    for _ in 0..65_536 + 10 {
+        rig.sessions.rotate();
+    }
+    assert_eq!(rig.sessions.losses().count(Loss::ObserverQueueFull), 10);
+    gate.open();
+    assert!(rig.clock.advance(Duration::ZERO));
+    let seen: Vec<_> = seen.try_iter().collect();
+    assert_eq!(seen.len(), 65_537);
+    assert_eq!(seen[..2], [Some(1), Some(12)]);
+    assert_eq!(rig.sessions.losses().total(), 10);
+}
+
+#[test]
+fn law_11_a_pipeline_that_never_exports_drops_whole_pairs_and_counts_them() {
+    let gate = Gate::default();
+    let at = gate.clone();
+    let exporter = Hooked::new(move |_, _| {
+        at.pass();
+        true
+    });
+    let clock = otel_session::testing::ManualClock::new(epoch());
+    let sessions = otel_session::Sessions::builder().with_clock(clock).build().unwrap();
+    let stuck = Kind::Batch.loggers(&sessions, exporter.clone());
+    sessions.rotate();
+    let flushing = std::thread::spawn({
+        let stuck = stuck.clone();
+        move || stuck.force_flush()
+    });
+    gate.arrival();
+    // More than the 131,072 pairs that may wait.
+    for _ in 0..132_000 {
+        sessions.rotate();
+    }
+    let dropped = sessions.losses().count(Loss::LifecycleQueueFull);
+    assert!(dropped > 1_000, "{dropped}");
+    assert_eq!(dropped % 2, 0, "whole pairs");
+    gate.open();
+    flushing.join().unwrap().unwrap();
+    stuck.shutdown().unwrap();
+    // The links show the gap; what is left is balanced.
+    let lines = lines(&exporter.logs);
+    for pair in lines.chunks(2) {
+        assert!(pair[0].is_start() && pair[1].is_end());
+        assert_eq!(pair[0].id, pair[1].id);
+    }
+    assert_eq!(lines.len() as u64, 264_002 - sessions.losses().count(Loss::LifecycleQueueFull));
+}
+
+#[test]
+fn law_11_losses_are_exported_as_a_metric_without_any_session_id() {
+    use opentelemetry::KeyValue;
+    use opentelemetry::metrics::{AsyncInstrumentBuilder, InstrumentProvider, Meter, MeterProvider, ObservableCounter};
+
+    type Callback = Box<dyn Fn() -> Vec<(u64, Vec<KeyValue>)> + Send + Sync>;
+
+    #[derive(Default)]
+    struct Metrics(std::sync::Mutex<Vec<(String, Callback)>>);
+
+    #[derive(Default)]
+    struct Seen(std::sync::Mutex<Vec<(u64, Vec<KeyValue>)>>);
+
+    impl opentelemetry::metrics::AsyncInstrument<u64> for Seen {
+        fn observe(&self, measurement: u64, attributes: &[KeyValue]) {
+            self.0.lock().unwrap().push((measurement, attributes.to_vec()));
+        }
+    }
+
+    impl InstrumentProvider for Metrics {
+        fn u64_observable_counter(
+            &self,
+            builder: AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64>,
+        ) -> ObservableCounter<u64> {
+            for callback in builder.callbacks {
+                let observe: Callback = Box::new(move || {
+                    let seen = Seen::default();
+                    callback(&seen);
+                    seen.0.into_inner().unwrap()
+                });
+                self.0.lock().unwrap().push((builder.name.to_string(), observe));
+            }
+            ObservableCounter::new()
+        }
+    }
+
+    struct Provider(Arc<Metrics>);
+
+    impl MeterProvider for Provider {
+        fn meter_with_scope(&self, _: opentelemetry::InstrumentationScope) -> Meter {
+            Meter::new(self.0.clone())
+        }
+    }
+
+    let metrics = Arc::new(Metrics::default());
+    let rig = Rig::with(|builder| builder.with_id_generator(|| "").with_meter_provider(&Provider(metrics.clone())));
+    let read = || {
+        let registered = metrics.0.lock().unwrap();
+        assert_eq!(registered.len(), 1);
+        assert_eq!(registered[0].0, "otel_session.losses");
+        registered[0].1()
+    };
+    assert!(read().is_empty(), "a healthy process has no series");
+    rig.log("log");
+    rig.sessions.rotate();
+    assert_eq!(read(), [(2, vec![KeyValue::new("otel_session.loss.reason", "invalid_id")])]);
+}

@@ -1,0 +1,268 @@
+//! Law 2: a signal belongs to the session in which it began.
+
+use std::time::Duration;
+
+use opentelemetry::trace::Span as _;
+
+use crate::support::pipelines::KINDS;
+use crate::support::*;
+use otel_session::{Activity, Loss};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn law_2_a_span_belongs_to_the_session_it_started_in_and_its_events_to_theirs() {
+    for rig in KINDS.map(Rig::of) {
+        let before = rig.sessions.record_activity();
+        let mut span = start_span(&rig.tracer(), "long", rig.clock.now());
+        span.add_event_with_timestamp("early", rig.clock.now(), vec![]);
+        rig.clock.advance(MINUTE);
+        let after = rig.sessions.rotate();
+        span.add_event_with_timestamp("late", rig.clock.now(), vec![]);
+        span.end_with_timestamp(rig.clock.now());
+        let spans = rig.finished_spans();
+        assert_eq!(session_id(&spans[0].attributes).as_deref(), Some(before.id()));
+        assert_eq!(session_id(&spans[0].events.events[0].attributes).as_deref(), Some(before.id()));
+        assert_eq!(session_id(&spans[0].events.events[1].attributes).as_deref(), Some(after.id()));
+    }
+}
+
+#[test]
+fn law_2_a_log_belongs_by_its_own_time_if_it_has_one_else_by_its_emission() {
+    for rig in KINDS.map(Rig::of) {
+        let first = rig.sessions.record_activity();
+        rig.clock.advance(MINUTE);
+        let second = rig.sessions.rotate();
+        rig.clock.advance(MINUTE);
+        let third = rig.sessions.rotate();
+        rig.log("now");
+        rig.log_at("just before the second", epoch() + MINUTE - Duration::from_nanos(1));
+        rig.log_at("as the second began", epoch() + MINUTE);
+        rig.log_at("just before the third", epoch() + 2 * MINUTE - Duration::from_nanos(1));
+        rig.log_at("as the third began", epoch() + 2 * MINUTE);
+        rig.log_at("ahead of time", epoch() + 60 * MINUTE);
+        rig.log_at("before all", epoch() - MINUTE);
+        let ids = |body| rig.log_id(body).unwrap();
+        assert_eq!(ids("now"), third.id());
+        assert_eq!(ids("just before the second"), first.id());
+        assert_eq!(ids("as the second began"), second.id());
+        assert_eq!(ids("just before the third"), second.id());
+        assert_eq!(ids("as the third began"), third.id());
+        assert_eq!(ids("ahead of time"), third.id());
+        assert_eq!(ids("before all"), first.id());
+        assert_eq!(rig.sessions.losses().total(), 0);
+    }
+}
+
+#[test]
+fn law_2_a_late_span_belongs_to_the_session_of_its_start() {
+    for rig in KINDS.map(Rig::of) {
+        let first = rig.sessions.record_activity();
+        rig.clock.advance(MINUTE);
+        rig.sessions.rotate();
+        rig.clock.advance(MINUTE);
+        let mut span = start_span(&rig.tracer(), "late", epoch() + 30 * SECOND);
+        span.add_event_with_timestamp("before all", epoch() - MINUTE, vec![]);
+        span.end_with_timestamp(rig.clock.now());
+        assert_eq!(rig.span_id("late").as_deref(), Some(first.id()));
+        let spans = rig.finished_spans();
+        assert_eq!(session_id(&spans[0].events.events[0].attributes).as_deref(), Some(first.id()));
+    }
+}
+
+#[test]
+fn law_2_a_late_signal_may_rotate_and_still_carry_the_old_id() {
+    for rig in KINDS.map(Rig::of) {
+        let old = rig.sessions.record_activity();
+        rig.clock.suspend(TIMEOUT + MINUTE);
+        rig.log_at("late", epoch() + MINUTE);
+        let new = rig.sessions.current().unwrap();
+        assert_eq!(new.previous_id(), Some(old.id()));
+        assert_eq!(rig.log_id("late").as_deref(), Some(old.id()));
+        rig.clock.suspend(TIMEOUT + MINUTE);
+        rig.span_at("late", rig.clock.now() - 2 * MINUTE);
+        assert_eq!(rig.sessions.current().unwrap().previous_id(), Some(new.id()));
+        assert_eq!(rig.span_id("late").as_deref(), Some(new.id()));
+        assert_lawful(&rig.lines());
+    }
+}
+
+#[test]
+fn law_2_times_between_a_deadline_and_the_next_start_belong_to_the_next_session() {
+    for rig in KINDS.map(Rig::of) {
+        let old = rig.sessions.record_activity();
+        assert!(rig.clock.advance(2 * TIMEOUT));
+        let new = rig.sessions.record_activity();
+        assert_eq!(new.started_at(), epoch() + 2 * TIMEOUT);
+        rig.log_at("before the deadline", epoch() + TIMEOUT - Duration::from_nanos(1));
+        rig.log_at("at the deadline", epoch() + TIMEOUT);
+        rig.span_at("after the deadline", epoch() + TIMEOUT + MINUTE);
+        assert_eq!(rig.log_id("before the deadline").as_deref(), Some(old.id()));
+        assert_eq!(rig.log_id("at the deadline").as_deref(), Some(new.id()));
+        assert_eq!(rig.span_id("after the deadline").as_deref(), Some(new.id()));
+    }
+}
+
+#[test]
+fn law_2_a_new_session_starts_at_its_triggers_own_time_but_not_before_the_old_deadline() {
+    type Trigger = fn(&Rig, std::time::SystemTime);
+    let triggers: [Trigger; 2] = [|rig, at| rig.log_at("trigger", at), |rig, at| rig.span_at("trigger", at)];
+    let now = epoch() + 3 * TIMEOUT;
+    for trigger in triggers {
+        for (own, start) in [
+            (epoch() + 2 * TIMEOUT, epoch() + 2 * TIMEOUT),
+            (epoch() + TIMEOUT, epoch() + TIMEOUT),
+            (epoch() + MINUTE, epoch() + TIMEOUT),
+            (now, now),
+            (now + MINUTE, now),
+        ] {
+            for rig in KINDS.map(Rig::of) {
+                let old = rig.sessions.record_activity();
+                rig.clock.suspend(3 * TIMEOUT);
+                trigger(&rig, own);
+                let new = rig.sessions.current().unwrap();
+                assert_eq!(new.started_at(), start, "trigger at {own:?}");
+                let at = rig.log_id("trigger").or_else(|| rig.span_id("trigger")).unwrap();
+                let expected = if own >= epoch() + TIMEOUT { new.id() } else { old.id() };
+                assert_eq!(at, expected, "trigger at {own:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn law_2_the_first_session_starts_at_its_triggers_own_time() {
+    let rig = Rig::new();
+    rig.log_at("early", epoch() - MINUTE);
+    assert_eq!(rig.sessions.current().unwrap().started_at(), epoch() - MINUTE);
+    let rig = Rig::new();
+    rig.span_at("early", epoch() - MINUTE);
+    assert_eq!(rig.sessions.current().unwrap().started_at(), epoch() - MINUTE);
+}
+
+#[test]
+fn law_2_expiry_never_uses_a_records_times() {
+    let rig = Rig::new();
+    rig.log("first");
+    let session = rig.sessions.current().unwrap();
+    // A log from far ahead extends no more than any other, and one from long ago no less.
+    rig.log_at("ahead", epoch() + 10 * TIMEOUT);
+    rig.clock.advance(TIMEOUT - SECOND);
+    rig.log_at("long ago", epoch() - 10 * TIMEOUT);
+    assert_eq!(rig.sessions.current(), Some(session));
+    rig.clock.advance(TIMEOUT - SECOND);
+    assert_eq!(rig.sessions.current(), Some(session));
+    rig.clock.advance(SECOND);
+    assert_eq!(rig.sessions.current(), None);
+    assert_eq!(rig.lifecycle()[1].at, Some(epoch() + TIMEOUT - SECOND));
+}
+
+#[test]
+fn law_2_signals_that_are_no_activity_are_stamped_start_sessions_and_extend_none() {
+    let rig = Rig::with(|builder| builder.with_activity(Activity::Explicit));
+    rig.log("first");
+    rig.clock.advance(TIMEOUT - SECOND);
+    rig.log("no activity");
+    rig.span("no activity");
+    rig.clock.advance(SECOND);
+    assert_eq!(rig.sessions.current(), None);
+    rig.log("next");
+    let lifecycle = rig.lifecycle();
+    assert_eq!(lifecycle.len(), 3);
+    assert_eq!(lifecycle[1].at, Some(epoch()));
+    assert_eq!(rig.log_id("no activity"), lifecycle[0].id);
+    assert_eq!(rig.span_id("no activity"), lifecycle[0].id);
+    assert_eq!(rig.log_id("next"), lifecycle[2].id);
+}
+
+#[test]
+fn law_2_a_late_log_carries_the_user_of_its_time() {
+    let rig = Rig::new();
+    rig.sessions.set_user_id(Some("ada"));
+    rig.log("ada's");
+    rig.clock.advance(MINUTE);
+    rig.sessions.set_user_id(Some("bob"));
+    rig.log("bob's");
+    rig.log_at("late", epoch() + SECOND);
+    rig.clock.advance(MINUTE);
+    rig.sessions.set_user_id(None);
+    rig.log("nobody's");
+    let users: Vec<_> = rig.lines()[1..].iter().map(|line| line.user_id.clone()).collect();
+    assert_eq!(users, [Some("ada".into()), Some("bob".into()), Some("ada".into()), None]);
+    assert_eq!(rig.lifecycle().len(), 1, "a change of user is no rotation");
+}
+
+/// Rotates once a step, and returns the ids in order.
+fn rotations(rig: &Rig, count: usize, step: Duration) -> Vec<String> {
+    (0..count)
+        .map(|_| {
+            rig.clock.suspend(step);
+            rig.sessions.rotate().id().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn law_2_the_history_holds_sixty_four_sessions_and_beyond_it_the_oldest_id_is_used_and_counted() {
+    let rig = Rig::new();
+    // 102 sessions, of which 101 have closed, the last more than a minute after the others.
+    let mut ids = rotations(&rig, 101, SECOND);
+    ids.extend(rotations(&rig, 1, MINUTE));
+    let start_of = |number: u32| epoch() + number * SECOND;
+    rig.log_at("oldest known", start_of(38));
+    rig.log_at("younger", start_of(60));
+    assert_eq!(rig.sessions.losses().total(), 0);
+    rig.log_at("forgotten", start_of(37));
+    assert_eq!(rig.sessions.losses().count(Loss::HistoryForgotten), 1);
+    rig.span_at("forgotten", start_of(1));
+    assert_eq!(rig.sessions.losses().count(Loss::HistoryForgotten), 2);
+    assert_eq!(rig.log_id("oldest known").as_deref(), Some(ids[37].as_str()));
+    assert_eq!(rig.log_id("younger").as_deref(), Some(ids[59].as_str()));
+    assert_eq!(rig.log_id("forgotten").as_deref(), Some(ids[37].as_str()));
+    assert_eq!(rig.span_id("forgotten").as_deref(), Some(ids[37].as_str()));
+    assert_eq!(rig.sessions.losses().total(), 2);
+}
+
+#[test]
+fn law_2_the_history_holds_every_session_younger_than_a_minute() {
+    let rig = Rig::new();
+    let ids = rotations(&rig, 5_000, Duration::from_millis(10));
+    rig.log_at("first", epoch() + Duration::from_millis(10));
+    rig.log_at("middle", epoch() + Duration::from_millis(25_000));
+    assert_eq!(rig.log_id("first"), ids.first().cloned());
+    assert_eq!(rig.log_id("middle"), ids.get(2_499).cloned());
+    assert_eq!(rig.sessions.losses().total(), 0);
+}
+
+#[test]
+fn law_2_the_history_never_holds_more_than_65_536_sessions() {
+    let rig = Rig::new();
+    let ids = rotations(&rig, 65_546, Duration::from_micros(1));
+    // 65,545 have closed, so nine are forgotten.
+    rig.log_at("tenth", epoch() + Duration::from_micros(10));
+    assert_eq!(rig.sessions.losses().total(), 0);
+    rig.log_at("ninth", epoch() + Duration::from_micros(9));
+    assert_eq!(rig.sessions.losses().count(Loss::HistoryForgotten), 1);
+    assert_eq!(rig.log_id("tenth").as_deref(), Some(ids[9].as_str()));
+    assert_eq!(rig.log_id("ninth").as_deref(), Some(ids[9].as_str()));
+}
+
+#[test]
+fn law_2_a_backward_step_of_the_wall_clock_discards_the_history_before_it() {
+    for noticed_by_signal in [true, false] {
+        let rig = Rig::new();
+        let ids = rotations(&rig, 10, MINUTE);
+        rig.clock.step_wall(epoch());
+        if noticed_by_signal {
+            rig.log("a signal notices the step");
+        } else {
+            rig.sessions.rotate();
+        }
+        let live = rig.sessions.current().unwrap();
+        // The same wall time comes again: it must not be taken for the first time it was.
+        rig.clock.advance(3 * MINUTE);
+        rig.log_at("again", epoch() + 3 * MINUTE);
+        assert_eq!(rig.log_id("again").as_deref(), Some(live.id()));
+        assert_ne!(rig.log_id("again").as_ref(), ids.get(2));
+    }
+}

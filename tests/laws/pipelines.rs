@@ -1,0 +1,331 @@
+//! Law 3: pipelines come and go, and in each of them every session that started ends.
+
+use std::time::Duration;
+
+use opentelemetry::logs::LoggerProvider as _;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLoggerProvider};
+use otel_session::testing::{CapturedLogs, ManualClock};
+use otel_session::{Loss, Sessions};
+
+use crate::support::pipelines::{KINDS, Kind};
+use crate::support::*;
+
+/// Sessions without any pipeline yet.
+fn bare() -> (ManualClock, Sessions) {
+    let clock = ManualClock::new(epoch());
+    let sessions = Sessions::builder().with_clock(clock.clone()).build().unwrap();
+    (clock, sessions)
+}
+
+fn attach(kind: Kind, sessions: &Sessions) -> (SdkLoggerProvider, CapturedLogs) {
+    let logs = CapturedLogs::default();
+    (kind.loggers(sessions, logs.clone()), logs)
+}
+
+fn events(lines: &[Line]) -> Vec<&str> {
+    lines.iter().map(|line| line.event.unwrap_or(&line.body)).collect()
+}
+
+fn flushed(provider: &SdkLoggerProvider, logs: &CapturedLogs) -> Vec<Line> {
+    provider.force_flush().unwrap();
+    lines(logs)
+}
+
+#[test]
+fn law_3_a_pipeline_that_attaches_late_gets_the_live_sessions_start() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        rig.sessions.rotate();
+        rig.sessions.rotate();
+        let (provider, logs) = attach(kind, &rig.sessions);
+        rig.sessions.rotate();
+        emit(&provider.logger("late"), "late", None);
+        let lines = flushed(&provider, &logs);
+        assert_lawful(&lines);
+        assert_eq!(events(&lines), ["session.start", "session.end", "session.start", "late"]);
+        assert_eq!(lines[0].previous_id, rig.lifecycle()[0].id);
+        assert_eq!(rig.lifecycle().len(), 5);
+    }
+}
+
+#[test]
+fn law_3_a_pipeline_that_attaches_late_gets_no_start_when_nothing_is_live() {
+    let rig = Rig::new();
+    rig.sessions.rotate();
+    rig.sessions.end();
+    let (provider, logs) = attach(Kind::Simple, &rig.sessions);
+    assert!(flushed(&provider, &logs).is_empty());
+}
+
+#[test]
+fn law_3_the_backlog_goes_to_the_first_pipeline_only() {
+    for kind in KINDS {
+        let (clock, sessions) = bare();
+        for _ in 0..3 {
+            sessions.rotate();
+            clock.advance(MINUTE);
+        }
+        let (first, first_logs) = attach(kind, &sessions);
+        let (second, second_logs) = attach(kind, &sessions);
+        let first = flushed(&first, &first_logs);
+        assert_lawful(&first);
+        assert_eq!(events(&first), ["session.start", "session.end", "session.start", "session.end", "session.start"]);
+        assert_eq!(first[0].at, Some(epoch()));
+        let second = flushed(&second, &second_logs);
+        assert_eq!(events(&second), ["session.start"]);
+        assert_eq!(second[0].id, first[4].id);
+        assert_eq!(sessions.losses().total(), 0);
+    }
+}
+
+#[test]
+fn law_3_the_backlog_is_bounded_keeps_pairs_whole_and_counts() {
+    let (_, sessions) = bare();
+    for _ in 0..2_000 {
+        sessions.rotate();
+    }
+    let (provider, logs) = attach(Kind::Simple, &sessions);
+    let lines = flushed(&provider, &logs);
+    assert_lawful(&lines);
+    assert!(lines.len() >= 1_000 && lines.len() <= 1_024, "{}", lines.len());
+    assert!(lines[0].is_start(), "the first record is no end without a start");
+    assert_eq!(lines.last().unwrap().id.as_deref(), sessions.current().as_ref().map(|session| session.id()));
+    // 2,000 starts and 1,999 ends were decided.
+    assert_eq!(sessions.losses().count(Loss::LifecycleQueueFull), 3_999 - lines.len() as u64);
+    assert_eq!(sessions.losses().count(Loss::LifecycleQueueFull) % 2, 0, "whole pairs");
+}
+
+#[test]
+fn law_3_without_any_pipeline_shutdown_counts_what_nobody_got() {
+    let (_, sessions) = bare();
+    sessions.rotate();
+    sessions.rotate();
+    sessions.shutdown(seconds(5)).unwrap();
+    // Two starts, two ends.
+    assert_eq!(sessions.losses().count(Loss::LifecycleUndelivered), 4);
+    assert_eq!(sessions.losses().total(), 4);
+}
+
+#[test]
+fn law_3_spans_alone_make_sessions_whose_records_wait_for_a_pipeline() {
+    let (clock, sessions) = bare();
+    let spans = otel_session::testing::CapturedSpans::default();
+    let tracers = Kind::Simple.tracers(&sessions, spans.clone());
+    let tracer = opentelemetry::trace::TracerProvider::tracer(&tracers, "test");
+    opentelemetry::trace::Span::end(&mut start_span(&tracer, "span", clock.now()));
+    clock.advance(TIMEOUT);
+    let (provider, logs) = attach(Kind::Batch, &sessions);
+    let lines = flushed(&provider, &logs);
+    assert_eq!(events(&lines), ["session.start", "session.end"]);
+    assert_eq!(session_id(&spans.spans()[0].attributes), lines[0].id);
+}
+
+#[test]
+fn law_3_what_started_ends_when_the_provider_is_shut_down_or_only_dropped() {
+    for kind in KINDS {
+        for only_dropped in [true, false] {
+            let rig = Rig::of(kind);
+            rig.log("only");
+            let Rig { loggers, logs, sessions, .. } = rig;
+            if !only_dropped {
+                loggers.shutdown().unwrap();
+                assert_eq!(lines(&logs).len(), 3);
+            }
+            drop(loggers);
+            let lines = lines(&logs);
+            assert_lawful(&lines);
+            assert_eq!(events(&lines), ["session.start", "only", "session.end"]);
+            assert_eq!(lines.last().unwrap().reason.as_deref(), Some("shutdown"));
+            assert_eq!(sessions.losses().total(), 0);
+        }
+    }
+}
+
+#[test]
+fn law_3_a_processor_that_is_dropped_without_a_provider_still_ends_what_it_started() {
+    let (_, sessions) = bare();
+    let logs = CapturedLogs::default();
+    let mut processor = sessions.batch_log_processor(logs.clone());
+    processor.set_resource(&opentelemetry_sdk::Resource::builder_empty().build());
+    sessions.record_activity();
+    drop(processor);
+    assert_eq!(events(&lines(&logs)), ["session.start", "session.end"]);
+}
+
+#[test]
+fn law_3_the_live_session_ends_only_with_the_last_pipeline() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        let (other, other_logs) = attach(kind, &rig.sessions);
+        rig.log("first");
+        let live = rig.sessions.current();
+        rig.loggers.shutdown().unwrap();
+        assert_eq!(rig.sessions.current(), live, "another pipeline stays");
+        emit(&other.logger("other"), "second", None);
+        other.shutdown().unwrap();
+        assert_eq!(rig.sessions.current(), None);
+        let lines = lines(&other_logs);
+        assert_lawful(&lines);
+        assert_eq!(events(&lines), ["session.start", "second", "session.end"]);
+        assert_eq!(lines[2].reason.as_deref(), Some("shutdown"));
+        assert_eq!(rig.sessions.losses().total(), 0);
+    }
+}
+
+#[test]
+fn law_3_a_pipeline_that_attaches_after_the_last_one_went_goes_on() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        rig.log("before");
+        rig.loggers.shutdown().unwrap();
+        rig.span("between");
+        let between = rig.sessions.current().unwrap();
+        let (next, logs) = attach(kind, &rig.sessions);
+        emit(&next.logger("next"), "after", None);
+        let lines = flushed(&next, &logs);
+        assert_lawful(&lines);
+        assert_eq!(events(&lines), ["session.start", "after"]);
+        assert_eq!(lines[0].id.as_deref(), Some(between.id()));
+        assert_eq!(lines[0].previous_id, rig.lifecycle()[0].id);
+        assert_eq!(rig.sessions.losses().total(), 0);
+    }
+}
+
+#[test]
+fn law_3_shutdown_ends_what_is_open_and_nothing_starts_afterwards() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        rig.log("first");
+        let last = rig.sessions.current().unwrap();
+        rig.clock.advance(MINUTE);
+        rig.sessions.shutdown(seconds(5)).unwrap();
+        assert_eq!(lines(&rig.logs).len(), 3, "flushed");
+        rig.sessions.shutdown(seconds(5)).unwrap();
+        assert_eq!(rig.sessions.current(), None);
+        assert_eq!(rig.sessions.rotate(), last);
+        assert_eq!(rig.sessions.record_activity(), last);
+        rig.sessions.end();
+        rig.log("afterwards");
+        rig.span("afterwards");
+        rig.clock.advance(2 * TIMEOUT);
+        rig.log("long afterwards");
+        rig.loggers.shutdown().unwrap();
+        let lines = lines(&rig.logs);
+        assert_lawful(&lines);
+        assert_eq!(events(&lines), ["session.start", "first", "session.end", "afterwards", "long afterwards"]);
+        assert_eq!(lines[2].at, Some(epoch() + MINUTE));
+        assert_eq!(lines[4].id.as_deref(), Some(last.id()));
+        assert_eq!(rig.span_id("afterwards").as_deref(), Some(last.id()));
+        assert_eq!(rig.sessions.losses().total(), 0);
+    }
+}
+
+#[test]
+fn law_3_shutdown_before_any_session_starts_none() {
+    let rig = Rig::new();
+    rig.sessions.shutdown(seconds(5)).unwrap();
+    rig.log("afterwards");
+    assert_eq!(rig.sessions.record_activity().index(), 0);
+    assert_eq!(rig.sessions.rotate(), rig.sessions.record_activity());
+    let lines = rig.lines();
+    assert_eq!(events(&lines), ["afterwards"]);
+    assert_eq!(lines[0].id, None);
+}
+
+#[test]
+fn law_3_dropping_everything_ends_what_is_open() {
+    for kind in KINDS {
+        let Rig { sessions, loggers, tracers, logs, .. } = Rig::of(kind);
+        let watch = sessions.on_transition(|_| {});
+        sessions.record_activity();
+        drop((sessions, tracers, watch));
+        drop(loggers);
+        assert_eq!(events(&lines(&logs)), ["session.start", "session.end"]);
+    }
+}
+
+#[test]
+fn law_3_shutdown_flushes_what_it_ended_even_while_an_observer_is_slow() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        rig.log("first");
+        let (gate, at) = (crate::support::bounded::Gate::default(), crate::support::bounded::Gate::default());
+        let held = (gate.clone(), at.clone());
+        rig.sessions
+            .on_transition(move |transition| {
+                if transition.ended().is_some() {
+                    held.1.open();
+                    held.0.pass();
+                }
+            })
+            .detach();
+        // The keeper has published this rotation, and stands in the observer as the sessions are shut down.
+        rig.sessions.rotate();
+        at.pass();
+        std::thread::scope(|scope| {
+            let shutdown = scope.spawn(|| rig.sessions.shutdown(seconds(20)));
+            while rig.sessions.current().is_some() {
+                std::thread::yield_now();
+            }
+            // Give the shutdown the chance to tell the keeper.
+            for _ in 0..1_000 {
+                std::thread::yield_now();
+            }
+            gate.open();
+            shutdown.join().unwrap().unwrap();
+        });
+        let lines = lines(&rig.logs);
+        assert_lawful(&lines);
+        assert_eq!(
+            events(&lines),
+            ["session.start", "first", "session.end", "session.start", "session.end"],
+            "{kind:?}: exported by the end of the shutdown"
+        );
+    }
+}
+
+#[test]
+fn law_3_a_shutdown_inside_an_observer_returns_and_still_delivers() {
+    let rig = Rig::new();
+    let sessions = rig.sessions.clone();
+    rig.sessions
+        .on_transition(move |_| {
+            let _ = sessions.shutdown(Duration::from_secs(5));
+        })
+        .detach();
+    rig.log("first");
+    assert!(rig.clock.advance(Duration::ZERO));
+    rig.loggers.shutdown().unwrap();
+    // The observer may be told while the log is on its way, which then follows the end.
+    let lines = lines(&rig.logs);
+    assert_lawful(&lines);
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn law_3_every_pipeline_of_a_provider_gets_the_last_end_when_it_is_only_dropped() {
+    use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
+    use otel_session::Sessions;
+    use otel_session::testing::CapturedLogs;
+
+    let sessions = Sessions::builder().build().unwrap();
+    let exporters = [CapturedLogs::default(), CapturedLogs::default(), CapturedLogs::default()];
+    let provider = SdkLoggerProvider::builder()
+        .with_log_processor(sessions.log_processor(SimpleLogProcessor::new(exporters[0].clone())))
+        .with_log_processor(sessions.batch_log_processor(exporters[1].clone()))
+        .build();
+    let other = provider_of(sessions.batch_log_processor(exporters[2].clone()));
+    use opentelemetry::logs::LoggerProvider as _;
+    emit(&provider.logger("test"), "one", None);
+    emit(&other.logger("test"), "two", None);
+    drop(other);
+    assert!(sessions.current().is_some(), "another provider is still there");
+    drop(provider);
+    assert!(sessions.current().is_none());
+    for exporter in &exporters[..2] {
+        let lines = lines(exporter);
+        assert_lawful(&lines);
+        assert!(lines.last().unwrap().is_end(), "{lines:#?}");
+    }
+    assert_eq!(sessions.losses().total(), 0);
+}
