@@ -28,6 +28,15 @@ fn child(case: &str, variables: &[(&str, &str)]) -> Told {
     Told::of(command.output().unwrap())
 }
 
+#[test]
+fn the_guard_the_settings_and_the_errors_go_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+    shared::<otel_session::Telemetry>();
+    shared::<otel_session::SetupError>();
+    sent::<otel_session::Setup>();
+}
+
 /// What a child told.
 struct Told {
     values: BTreeMap<String, String>,
