@@ -57,6 +57,8 @@ mod manual {
     mod readme {}
     #[doc = include_str!("../docs/manual/sessions.md")]
     mod sessions {}
+    #[doc = include_str!("../docs/manual/setup.md")]
+    mod setup {}
     #[doc = include_str!("../docs/manual/collector.md")]
     mod collector {}
     #[doc = include_str!("../docs/manual/tracing.md")]

@@ -19,11 +19,21 @@ pub enum Protocol {
 }
 
 /// What code says about the destination of both signals; the rest is left to variables.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Wishes {
     pub(super) endpoint: Option<String>,
     pub(super) protocol: Option<Protocol>,
     pub(super) timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Wishes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wishes")
+            .field("endpoint", &self.endpoint.as_deref().map(shown))
+            .field("protocol", &self.protocol)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 /// The names that belong to one of the two signals.

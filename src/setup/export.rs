@@ -73,7 +73,7 @@ impl<E> Exporter<E> {
             let _entered = runtime.as_ref().and_then(|runtime| runtime.enter());
             build(&otlp)
         };
-        let inner = built.map_err(|cause| SetupError::Exporter { signal: signal.what, cause })?;
+        let inner = built.map_err(|cause| SetupError::Exporter { signal: signal.what, cause: shown(cause, &otlp) })?;
         Ok(Self(Some(Guarded {
             inner,
             signal,
@@ -86,17 +86,26 @@ impl<E> Exporter<E> {
     }
 }
 
+/// The exporter's message names the endpoint, in which there may be a password.
+fn shown(cause: ExporterBuildError, otlp: &Otlp) -> ExporterBuildError {
+    let show = |text: String| text.replace(otlp.endpoint.as_str(), &otlp.endpoint.to_string());
+    match cause {
+        ExporterBuildError::InvalidConfiguration(text) => ExporterBuildError::InvalidConfiguration(show(text)),
+        ExporterBuildError::InternalFailure(text) => ExporterBuildError::InternalFailure(show(text)),
+    }
+}
+
 fn spans_over(otlp: &Otlp) -> Result<SpanExporter, ExporterBuildError> {
     match otlp.protocol {
         Protocol::Grpc => over_grpc(SpanExporter::builder().with_tonic(), otlp).build(),
-        Protocol::HttpProtobuf => over_http(SpanExporter::builder().with_http(), otlp).build(),
+        Protocol::HttpProtobuf => over_http(SpanExporter::builder().with_http(), otlp)?.build(),
     }
 }
 
 fn logs_over(otlp: &Otlp) -> Result<LogExporter, ExporterBuildError> {
     match otlp.protocol {
         Protocol::Grpc => over_grpc(LogExporter::builder().with_tonic(), otlp).build(),
-        Protocol::HttpProtobuf => over_http(LogExporter::builder().with_http(), otlp).build(),
+        Protocol::HttpProtobuf => over_http(LogExporter::builder().with_http(), otlp)?.build(),
     }
 }
 
@@ -108,13 +117,26 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, otlp: &Otlp) -> 
     }
 }
 
-fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, otlp: &Otlp) -> B {
+fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, otlp: &Otlp) -> Result<B, ExporterBuildError> {
     let builder = builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
     let builder = builder.with_endpoint(otlp.endpoint.as_str()).with_timeout(otlp.timeout);
-    match otlp.compression {
+    let builder = builder.with_http_client(http_client(otlp.timeout)?);
+    Ok(match otlp.compression {
         Some(compression) => builder.with_compression(compression),
         None => builder,
-    }
+    })
+}
+
+/// The client that works on the SDK's batch threads. Left to itself the exporter takes an asynchronous one as soon as any
+/// crate of the program asks for that feature, and its first export panics there.
+fn http_client(timeout: Duration) -> Result<reqwest::blocking::Client, ExporterBuildError> {
+    let build = move || reqwest::blocking::Client::builder().timeout(timeout).build();
+    let failed = |problem: String| ExporterBuildError::InternalFailure(format!("no HTTP client: {problem}"));
+    // On a thread of its own: within an asynchronous runtime it refuses to be built.
+    let thread = std::thread::Builder::new().name("otel-session.http".into()).spawn(build);
+    let thread = thread.map_err(|error| failed(error.to_string()))?;
+    let built = thread.join().map_err(|_| failed("building it panicked".into()))?;
+    built.map_err(|error| failed(error.to_string()))
 }
 
 impl opentelemetry_sdk::trace::SpanExporter for Exporter<SpanExporter> {

@@ -178,8 +178,7 @@ impl Setup {
         let stderr = self.stderr;
         let plan = self.plan(&environment)?;
         let telemetry = plan.start()?;
-        let providers = (telemetry.tracer_provider(), telemetry.logger_provider());
-        subscriber::install(filter, stderr, telemetry.is_enabled().then_some(providers))?;
+        subscriber::install(filter, stderr, &telemetry)?;
         installing.done();
         Ok(telemetry)
     }

@@ -7,14 +7,15 @@ use std::io::IsTerminal as _;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
-use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Metadata;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::environment::Environment;
 use super::error::SetupError;
+use super::guard::Telemetry;
 
 /// The filter of `RUST_LOG`, else the application's default.
 pub(super) fn filter(environment: &Environment<'_>, default: Option<&str>) -> Result<EnvFilter, SetupError> {
@@ -33,24 +34,31 @@ pub(super) fn filter(environment: &Environment<'_>, default: Option<&str>) -> Re
     })
 }
 
-/// Makes the process's subscriber; without providers only standard error gets anything.
-pub(super) fn install(
-    filter: EnvFilter,
-    stderr: bool,
-    providers: Option<(&SdkTracerProvider, &SdkLoggerProvider)>,
-) -> Result<(), SetupError> {
+/// Makes the process's subscriber; without telemetry only standard error gets anything.
+pub(super) fn install(filter: EnvFilter, stderr: bool, telemetry: &Telemetry) -> Result<(), SetupError> {
+    let recorded = telemetry.is_enabled().then_some(telemetry);
     // Colours are for terminals: in a file they are noise.
     let colours = std::io::stderr().is_terminal();
-    let text = stderr.then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours));
-    let (spans, logs) = providers.unzip();
-    let spans = spans.map(|tracers| tracing_opentelemetry::layer().with_tracer(tracers.tracer(SCOPE)));
-    let logs = logs.map(OpenTelemetryTracingBridge::new);
     let subscriber = tracing_subscriber::registry()
         .with(filter)
-        .with(spans.with_filter(filter_fn(not_plumbing)))
-        .with(logs.with_filter(filter_fn(not_plumbing)))
-        .with(text);
+        .with(recorded.map(|it| spans(it).with_filter(filter_fn(not_plumbing))))
+        .with(recorded.map(|it| logs(it).with_filter(filter_fn(not_plumbing))))
+        .with(stderr.then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(colours)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| SetupError::SubscriberInUse)
+}
+
+fn spans<S>(telemetry: &Telemetry) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    tracing_opentelemetry::layer().with_tracer(telemetry.tracer_provider().tracer(SCOPE))
+}
+
+fn logs<S>(telemetry: &Telemetry) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    OpenTelemetryTracingBridge::new(telemetry.logger_provider())
 }
 
 fn not_plumbing(metadata: &Metadata<'_>) -> bool {
