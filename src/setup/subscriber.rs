@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::environment::Environment;
 use super::error::SetupError;
 use super::guard::Telemetry;
+use crate::activity::is_plumbing;
 
 /// The filter of `RUST_LOG`, else the application's default.
 pub(super) fn filter(environment: &Environment<'_>, default: Option<&str>) -> Result<EnvFilter, SetupError> {
@@ -41,6 +42,7 @@ pub(super) fn install(filter: EnvFilter, stderr: bool, telemetry: &Telemetry) ->
     let colours = std::io::stderr().is_terminal();
     let subscriber = tracing_subscriber::registry()
         .with(filter)
+        .with(recorded.map(|it| it.sessions().layer()))
         .with(recorded.map(|it| spans(it).with_filter(filter_fn(not_plumbing))))
         .with(recorded.map(|it| logs(it).with_filter(filter_fn(not_plumbing))))
         .with(stderr.then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(colours)));
@@ -61,25 +63,11 @@ where
     OpenTelemetryTracingBridge::new(telemetry.logger_provider())
 }
 
+/// Neither what an export passes through nor our own warnings. `tower_http`, whose spans applications want, is none of it.
 fn not_plumbing(metadata: &Metadata<'_>) -> bool {
-    !PLUMBING.contains(&metadata.target().split("::").next().unwrap_or_default())
+    let target = metadata.target();
+    !is_plumbing(target) && target.split("::").next() != Some("otel_session")
 }
 
 /// The instrumentation scope of spans from `tracing`; that of its logs is the event's target.
 const SCOPE: &str = "tracing-opentelemetry";
-
-/// The crates that an export passes through. `tower_http`, whose spans applications want, is not among them.
-const PLUMBING: [&str; 12] = [
-    "h2",
-    "hyper",
-    "hyper_util",
-    "opentelemetry",
-    "opentelemetry_http",
-    "opentelemetry_otlp",
-    "opentelemetry_sdk",
-    "otel_session",
-    "reqwest",
-    "rustls",
-    "tonic",
-    "tower",
-];
