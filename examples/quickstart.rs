@@ -26,6 +26,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let collector = DevCollector::start()?;
     let telemetry = otel_session::setup()
         .with_service_name("shop")
+        .with_stderr(false)
         .with_endpoint(collector.otlp_http_endpoint())
         .with_sessions(|sessions| {
             sessions.with_inactivity_timeout(Duration::from_secs(1)).with_max_duration(Duration::from_secs(3))
