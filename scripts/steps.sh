@@ -21,6 +21,8 @@ step_clippy() {
     # shellcheck disable=SC2086 # several words on purpose
     cargo clippy --locked --quiet -p otel-session ${features//,/ } -- -D warnings
   done
+  echo "clippy of the models"
+  cargo clippy --locked --quiet -p otel-session-models --all-targets -- -D warnings
 }
 
 step_test() {
