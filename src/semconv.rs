@@ -116,4 +116,6 @@ pub mod loss_reason {
     pub const SPAN_EXPORT: &str = "span_export";
     /// An ordinary log was in a batch whose export failed.
     pub const LOG_EXPORT: &str = "log_export";
+    /// A user id could not be exported as it is; signals carry none instead.
+    pub const INVALID_USER: &str = "invalid_user";
 }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Source, SystemClock, duration_nanos};
 use crate::error::{BuildError, ShutdownError};
 use crate::lifecycle::{Core, Watch};
 use crate::session::{Chain, IdSource, Session, SessionId, Settings, Transition};
-use crate::telemetry::{LossCounters, Losses, observe};
+use crate::telemetry::{Loss, LossCounters, Losses, observe};
 
 /// Sessions of one process: cheap to clone, every clone the same sessions.
 ///
@@ -83,11 +83,18 @@ impl Sessions {
         self.core.current.end();
     }
 
-    /// From now on signals belong to this user, or to none; exported as `user.id`. An empty text means none.
+    /// From now on signals belong to this user, or to none; exported as `user.id`. An empty text means none, and so does one
+    /// that cannot be exported as it is (more than 200 bytes, or a control character), which is counted as
+    /// [`Loss::InvalidUser`](crate::Loss::InvalidUser).
     ///
     /// Each different value is kept in memory for as long as the process runs, like session ids.
     pub fn set_user_id(&self, user_id: Option<&str>) {
-        self.core.current.set_user_id(user_id.filter(|user_id| !user_id.is_empty()));
+        let user_id = user_id.filter(|user_id| !user_id.is_empty());
+        let valid = user_id.filter(|user_id| SessionId::parse(user_id).is_ok());
+        if valid != user_id {
+            self.core.losses.add(Loss::InvalidUser, 1);
+        }
+        self.core.current.set_user_id(valid);
     }
 
     /// The application went to the background, or came back. While it is there the background timeout counts
@@ -100,7 +107,8 @@ impl Sessions {
 
     /// Subscribes to transitions, and is told of the live session at once, before this call returns.
     ///
-    /// The observer runs on the keeper thread, one call at a time and in order. It may call anything, may be slow, may
+    /// That first call is made here, on this thread; afterwards the observer runs on the keeper thread, one call at a time and
+    /// in order. It may call anything, may be slow, may
     /// panic (counted as [`Loss::ObserverPanic`](crate::Loss::ObserverPanic)). Dropping the returned [`Watch`]
     /// unsubscribes; [`Watch::detach`] keeps the observer for good.
     pub fn on_transition(&self, observer: impl FnMut(&Transition) + Send + 'static) -> Watch {

@@ -46,11 +46,13 @@ pub enum Loss {
     SpanExport,
     /// An ordinary log was in a batch whose export failed. Counted by the exporters of `setup()`.
     LogExport,
+    /// A user id could not be exported as it is; signals carry none instead.
+    InvalidUser,
 }
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
@@ -67,6 +69,7 @@ impl Loss {
         Self::ResourceIgnored,
         Self::SpanExport,
         Self::LogExport,
+        Self::InvalidUser,
     ];
 
     /// The value of the attribute `otel_session.loss.reason`.
@@ -89,6 +92,7 @@ impl Loss {
             Self::ResourceIgnored => loss_reason::RESOURCE_IGNORED,
             Self::SpanExport => loss_reason::SPAN_EXPORT,
             Self::LogExport => loss_reason::LOG_EXPORT,
+            Self::InvalidUser => loss_reason::INVALID_USER,
         }
     }
 }
@@ -183,7 +187,7 @@ mod tests {
         }
         let losses = counters.read();
         assert_eq!(losses.count(Loss::InvalidScope), 12);
-        assert_eq!(losses.total(), (0..16).sum::<u64>());
+        assert_eq!(losses.total(), (0..17).sum::<u64>());
         assert_eq!(Losses::default().to_string(), "none");
     }
 }

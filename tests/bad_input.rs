@@ -114,6 +114,19 @@ fn an_empty_user_set_later_means_none() {
 }
 
 #[test]
+fn a_user_set_later_that_cannot_be_exported_means_none_and_is_counted() {
+    let rig = Rig::with(|builder| builder.with_user_id("ada"));
+    for user in ["x".repeat(201).as_str(), "line\nbreak"] {
+        rig.sessions.set_user_id(Some("ada"));
+        rig.sessions.set_user_id(Some(user));
+        rig.log("log");
+        assert_eq!(rig.lines().last().unwrap().user_id, None);
+    }
+    assert_eq!(rig.sessions.losses().count(Loss::InvalidUser), 2);
+    assert_eq!(rig.sessions.losses().total(), 2);
+}
+
+#[test]
 fn ids_are_parsed_or_refused_for_a_reason() {
     assert_eq!(SessionId::parse(""), Err(InvalidSessionId::Empty));
     assert_eq!(SessionId::parse(&"é".repeat(101)), Err(InvalidSessionId::TooLong { bytes: 202 }));

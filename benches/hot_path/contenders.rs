@@ -38,6 +38,8 @@ pub(crate) struct Contender {
 pub(crate) struct Lane {
     pub(crate) loggers: SdkLoggerProvider,
     pub(crate) tracers: SdkTracerProvider,
+    /// Whose layer the subscriber has, if any.
+    pub(crate) layer: Option<Sessions>,
 }
 
 /// How the session id gets on a signal.
@@ -55,11 +57,13 @@ pub(crate) enum Way {
     Sibling,
     /// The processors of this crate.
     Ours,
+    /// The same, and `sessions.layer()` in the subscriber; differs for `tracing` signals only.
+    OursAndLayer,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::None, Self::Static, Self::LawfulFloor, Self::Mutex, Self::Sibling, Self::Ours];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::None, Self::Static, Self::LawfulFloor, Self::Mutex, Self::Sibling, Self::Ours, Self::OursAndLayer];
 }
 
 /// Where signals go in the end.
@@ -115,7 +119,9 @@ struct SessionOf {
 impl SessionOf {
     fn wrapped(&self) -> Lane {
         match self.way {
-            Way::Ours => lane(self.sessions.log_processor(BlackHole), self.sessions.span_processor(BlackHole)),
+            Way::Ours | Way::OursAndLayer => {
+                self.ours(self.sessions.log_processor(BlackHole), self.sessions.span_processor(BlackHole))
+            }
             _ => self.plain(BlackHole, BlackHole),
         }
     }
@@ -127,7 +133,7 @@ impl SessionOf {
         let spans = SpanBatchConfig::default().with_max_queue_size(QUEUE).with_max_export_batch_size(QUEUE);
         let spans = spans.with_scheduled_delay(rarely).build();
         match self.way {
-            Way::Ours => lane(
+            Way::Ours | Way::OursAndLayer => self.ours(
                 self.sessions.batch_log_processor_with(BlackHole, logs),
                 self.sessions.batch_span_processor_with(BlackHole, spans),
             ),
@@ -136,6 +142,11 @@ impl SessionOf {
                 BatchSpanProcessor::new(BlackHole, spans),
             ),
         }
+    }
+
+    fn ours(&self, logs: impl LogProcessor + 'static, spans: impl SpanProcessor + 'static) -> Lane {
+        let layer = (self.way == Way::OursAndLayer).then(|| self.sessions.clone());
+        Lane { layer, ..lane(logs, spans) }
     }
 
     /// Any way but ours.
@@ -153,9 +164,9 @@ impl SessionOf {
                 let loggers = SdkLoggerProvider::builder().with_log_processor(stamper).with_log_processor(logs);
                 let stamper = StaticId { inner: BlackHole };
                 let tracers = SdkTracerProvider::builder().with_span_processor(stamper).with_span_processor(spans);
-                Lane { loggers: loggers.build(), tracers: tracers.build() }
+                Lane { loggers: loggers.build(), tracers: tracers.build(), layer: None }
             }
-            Way::Ours => unreachable!("ours is made by Sessions"),
+            Way::Ours | Way::OursAndLayer => unreachable!("ours is made by Sessions"),
         }
     }
 }
@@ -164,6 +175,7 @@ fn lane(logs: impl LogProcessor + 'static, spans: impl SpanProcessor + 'static) 
     Lane {
         loggers: SdkLoggerProvider::builder().with_log_processor(logs).build(),
         tracers: SdkTracerProvider::builder().with_span_processor(spans).build(),
+        layer: None,
     }
 }
 

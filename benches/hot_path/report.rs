@@ -28,7 +28,7 @@ impl Report {
         };
         println!("\n{name}\n");
         println!(
-            "| {:<18} | {:>7} | {:>6} | {:>6} | {:>6} | {:>6} | {:>7} | {:>6} | {:>10} | {:>11} | {:>10} | {:>10} |",
+            "| {:<18} | {:>7} | {:>6} | {:>6} | {:>6} | {:>6} | {:>7} | {:>6} | {:>7} | {:>10} | {:>11} | {:>10} | {:>10} |",
             "signal",
             "threads",
             "none",
@@ -37,14 +37,15 @@ impl Report {
             "mutex",
             "sibling",
             "ours",
+            "+ layer",
             "ours/floor",
             "ours/static",
             "mutex/ours",
             "off-thread"
         );
         println!(
-            "|{:-<20}|{:->9}|{:->8}|{:->8}|{:->8}|{:->8}|{:->9}|{:->8}|{:->12}|{:->13}|{:->12}|{:->12}|",
-            "", ":", ":", ":", ":", ":", ":", ":", ":", ":", ":", ":"
+            "|{:-<20}|{:->9}|{:->8}|{:->8}|{:->8}|{:->8}|{:->9}|{:->8}|{:->9}|{:->12}|{:->13}|{:->12}|{:->12}|",
+            "", ":", ":", ":", ":", ":", ":", ":", ":", ":", ":", ":", ":"
         );
     }
 
@@ -56,9 +57,13 @@ impl Report {
             Pipeline::Wrapped => "-".to_owned(),
             Pipeline::Batch => format!("{:.0}", cell.flush[Way::Ours as usize] - cell.flush[Way::None as usize]),
         };
+        let layer = match signal {
+            Signal::TracingSpan | Signal::TracingEvent => format!("{:.1}", cell.added(Way::OursAndLayer)),
+            Signal::Log(_) | Signal::Span(_) => "-".to_owned(),
+        };
         println!(
             "| {signal:<18} | {threads:>7} | {:>6.0} | {fixed:>6.1} | {floor:>6.1} | {mutex:>6.1} | {sibling:>7.1} | \
-             {ours:>6.1} | {:>10} | {:>11} | {:>10} | {off_thread:>10} |",
+             {ours:>6.1} | {layer:>7} | {:>10} | {:>11} | {:>10} | {off_thread:>10} |",
             cell.none,
             ratio(ours, floor),
             ratio(ours, fixed),

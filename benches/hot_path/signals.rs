@@ -4,6 +4,7 @@ use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider 
 use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use otel_session::Sessions;
 use tracing::dispatcher::{Dispatch, with_default};
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -87,7 +88,8 @@ fn span(lane: &Lane, attributes: usize) -> Worker {
 
 fn tracing_span(lane: &Lane) -> Worker {
     let layer = tracing_opentelemetry::layer().with_tracer(lane.tracers.tracer("bench"));
-    let dispatch = Dispatch::new(tracing_subscriber::registry().with(layer));
+    let sessions = lane.layer.as_ref().map(Sessions::layer);
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(sessions).with(layer));
     Box::new(move |count| {
         with_default(&dispatch, || {
             for _ in 0..count {
@@ -99,7 +101,8 @@ fn tracing_span(lane: &Lane) -> Worker {
 
 fn tracing_event(lane: &Lane) -> Worker {
     let bridge = OpenTelemetryTracingBridge::new(&lane.loggers);
-    let dispatch = Dispatch::new(tracing_subscriber::registry().with(bridge));
+    let sessions = lane.layer.as_ref().map(Sessions::layer);
+    let dispatch = Dispatch::new(tracing_subscriber::registry().with(sessions).with(bridge));
     Box::new(move |count| {
         with_default(&dispatch, || {
             for _ in 0..count {

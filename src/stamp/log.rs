@@ -41,7 +41,7 @@ impl Sessions {
     /// processors of two `Sessions` wrap one another, is no signal: it is complete, extends nothing and starts nothing.
     #[inline]
     pub(super) fn log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
-        if std::ptr::eq(from, lifecycle_scope()) {
+        if record.event_name().is_some() && std::ptr::eq(from, lifecycle_scope()) {
             return None;
         }
         let plumbing = record.target().is_some_and(|target| is_plumbing(target));
