@@ -57,3 +57,35 @@ fn what_tests_are_made_of_can_be_shared_by_threads() {
     cloned::<CapturedLogs>();
     cloned::<CapturedSpans>();
 }
+
+#[cfg(feature = "tracing")]
+#[test]
+fn layers_and_formats_can_be_shared_by_threads() {
+    use otel_session::{SessionFormat, SessionJsonFormat, SessionLayer};
+
+    shared::<SessionLayer>();
+    shared::<SessionFormat<tracing_subscriber::fmt::format::Format>>();
+    shared::<SessionJsonFormat<tracing_subscriber::fmt::format::Format>>();
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn what_setup_gives_can_be_shared_by_threads() {
+    use otel_session::{Protocol, Setup, SetupError, Telemetry};
+
+    copied::<Protocol>();
+    shared::<Setup>();
+    shared::<Telemetry>();
+    error::<SetupError>();
+}
+
+#[cfg(feature = "dev-collector")]
+#[test]
+fn the_development_collector_can_be_shared_by_threads() {
+    use otel_session::collector::{DevCollector, Problem, StartError, Stream};
+
+    shared::<DevCollector>();
+    cloned::<Stream>();
+    cloned::<Problem>();
+    error::<StartError>();
+}

@@ -35,6 +35,9 @@ use crate::telemetry::{Loss, LossCounters};
 use grouping::Grouping;
 use hub::Hub;
 
+/// Whether there are threads to start.
+const THREADS: bool = !cfg!(target_family = "wasm");
+
 /// Flushes a pipeline. A processor that panics must not take the keeper with it.
 fn flush(pipeline: &dyn Publish) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
@@ -59,7 +62,7 @@ impl Core {
         Self { current, losses, grouping: Grouping::default() }
     }
 
-    /// Starts the keeper.
+    /// Starts the keeper. WebAssembly has no threads to give it: there a session ends at the next signal.
     pub(crate) fn start(self) -> std::io::Result<Arc<Self>> {
         let core = Arc::new(self);
         let keeper = &core.current.sink().keeper;
@@ -67,7 +70,9 @@ impl Core {
             let attend: Arc<dyn Attend> = keeper.clone();
             clock.attend(Arc::downgrade(&attend));
         }
-        keeper.spawn(Arc::downgrade(&core))?;
+        if THREADS {
+            keeper.spawn(Arc::downgrade(&core))?;
+        }
         Ok(core)
     }
 
@@ -108,7 +113,12 @@ impl Core {
     /// Ends everything and flushes, off this thread, within `timeout`. None if that was not enough.
     pub(crate) fn shutdown(&self, timeout: Duration) -> Option<Vec<String>> {
         self.current.stop();
-        let done = self.current.sink().keeper.stop(timeout);
+        let done = if THREADS {
+            self.current.sink().keeper.stop(timeout)
+        } else {
+            self.tend();
+            Some(self.flush())
+        };
         self.current.sink().give_up_backlog();
         done
     }
