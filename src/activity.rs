@@ -38,6 +38,11 @@ impl Activity {
     }
 
     #[inline]
+    pub(crate) fn is_every_signal(&self) -> bool {
+        matches!(self, Self::EverySignal)
+    }
+
+    #[inline]
     pub(crate) fn counts<'a>(&self, losses: &LossCounters, signal: impl FnOnce() -> Signal<'a>) -> bool {
         match self {
             Self::EverySignal => true,
@@ -121,13 +126,15 @@ impl Signal<'_> {
 /// Whether a target is one of those that exporters are made of: what they say of an export is no use of the application.
 #[inline]
 pub(crate) fn is_plumbing(target: &str) -> bool {
-    // Most targets are told apart by their first letter.
-    if !matches!(target.as_bytes().first(), Some(b'h' | b't' | b'r' | b'o')) {
-        return false;
-    }
-    let krate = target.split("::").next().unwrap_or(target);
-    PLUMBING.contains(&krate) || krate.starts_with("opentelemetry")
+    // Every log with a target comes by here: most are told apart by their first letter.
+    let crates: &[&str] = match target.as_bytes().first() {
+        Some(b'h') => &["h2", "hyper", "hyper_util"],
+        Some(b't') => &["tonic", "tower"],
+        Some(b'r') => &["reqwest", "rustls"],
+        Some(b'o') => return target.starts_with("opentelemetry"),
+        _ => return false,
+    };
+    let below =
+        |krate: &&str| target.strip_prefix(*krate).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    crates.iter().any(below)
 }
-
-/// The crates below the exporters of OTLP.
-const PLUMBING: [&str; 7] = ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls"];

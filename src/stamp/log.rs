@@ -41,6 +41,14 @@ impl Sessions {
     /// processors of two `Sessions` wrap one another, is no signal: it is complete, extends nothing and starts nothing.
     #[inline]
     pub(super) fn log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
+        let plain = record.event_name().is_none() && record.target().is_none() && self.activity.is_every_signal();
+        let active = plain || self.is_activity(record, from)?;
+        self.core.current.touch(active, || record.timestamp().map(to_nanos))
+    }
+
+    /// Whether a log is activity; none if it is no signal at all. Out of line: plain logs need no such question.
+    #[inline(never)]
+    fn is_activity(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<bool> {
         if record.event_name().is_some() && std::ptr::eq(from, lifecycle_scope()) {
             return None;
         }
@@ -52,11 +60,11 @@ impl Sessions {
                 target: record.target().map(|target| &**target),
                 severity: record.severity_number(),
             });
-        self.core.current.touch(active, || record.timestamp().map(to_nanos))
+        Some(active)
     }
 
     /// Stamps a log. The one place where logs get their ids.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stamp_log(&self, record: &mut SdkLogRecord, live: &'static Live) {
         let snapshot = match record.timestamp() {
             None => &live.snapshot,
@@ -177,10 +185,30 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         });
     }
 
-    /// Publishes what stands before the record with this number.
+    /// Emits a log whose session has just started: behind the records that stand before it. If another thread is at those,
+    /// and does not finish, the log waits for them without its caller.
     #[cold]
-    fn catch_up(self: &Arc<Self>, record: u64) -> Turn {
+    fn emit_behind(
+        self: &Arc<Self>,
+        live: &'static Live,
+        data: &mut SdkLogRecord,
+        instrumentation: &InstrumentationScope,
+    ) {
         self.attach(None);
+        let turn = self.catch_up(live.record);
+        self.sessions.stamp_log(data, live);
+        if turn == Turn::Taken {
+            self.inner.emit(data, instrumentation);
+        } else if self.late.push(live.record, data, instrumentation) {
+            self.sessions.core.nudge_keeper();
+        } else {
+            self.sessions.core.losses.add(Loss::Order, 1);
+            self.inner.emit(data, instrumentation);
+        }
+    }
+
+    /// Publishes what stands before the record with this number.
+    fn catch_up(&self, record: u64) -> Turn {
         // Where logs wait already, the publisher is held up, and one more caller need not find that out by waiting; until
         // so many wait that whoever makes them must slow down.
         if self.late.is_waiting() && !self.queue.is_published(record) {
@@ -189,17 +217,6 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         let turn = self.publish_through(Some(record));
         self.emit_late();
         turn
-    }
-
-    /// Lets a log wait until the record with this number is published: by the thread that is at it, or by the keeper.
-    #[cold]
-    fn defer(&self, record: u64, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
-        if self.late.push(record, data, instrumentation) {
-            self.sessions.core.nudge_keeper();
-        } else {
-            self.sessions.core.losses.add(Loss::Order, 1);
-            self.inner.emit(data, instrumentation);
-        }
     }
 
     /// Emits the logs that waited for what is published by now.
@@ -256,11 +273,10 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
         if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
-            let in_turn = pipeline.queue.is_published(live.record) || pipeline.catch_up(live.record) == Turn::Taken;
-            pipeline.sessions.stamp_log(data, live);
-            if !in_turn {
-                return pipeline.defer(live.record, data, instrumentation);
+            if !pipeline.queue.is_published(live.record) {
+                return pipeline.emit_behind(live, data, instrumentation);
             }
+            pipeline.sessions.stamp_log(data, live);
         }
         pipeline.inner.emit(data, instrumentation);
     }
