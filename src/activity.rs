@@ -15,7 +15,8 @@ use crate::telemetry::{Loss, LossCounters};
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Activity {
-    /// Every span that starts and every log that is emitted. The default.
+    /// Every span that starts and every log that is emitted, except what the crates below the exporters log (`h2`, `hyper`,
+    /// `tonic` and their like): an export must not keep the session alive. The default.
     #[default]
     EverySignal,
     /// Only [`Sessions::record_activity`](crate::Sessions::record_activity).

@@ -59,6 +59,8 @@ mod manual {
     mod sessions {}
     #[doc = include_str!("../docs/manual/setup.md")]
     mod setup {}
+    #[doc = include_str!("../docs/manual/performance.md")]
+    mod performance {}
     #[doc = include_str!("../docs/manual/collector.md")]
     mod collector {}
     #[doc = include_str!("../docs/manual/tracing.md")]

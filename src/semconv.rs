@@ -118,4 +118,6 @@ pub mod loss_reason {
     pub const LOG_EXPORT: &str = "log_export";
     /// A user id could not be exported as it is; signals carry none instead.
     pub const INVALID_USER: &str = "invalid_user";
+    /// A span found the queue of the batch processor full.
+    pub const SPAN_QUEUE_FULL: &str = "span_queue_full";
 }

@@ -87,7 +87,7 @@ impl Sessions {
     /// that cannot be exported as it is (more than 200 bytes, or a control character), which is counted as
     /// [`Loss::InvalidUser`](crate::Loss::InvalidUser).
     ///
-    /// Each different value is kept in memory for as long as the process runs, like session ids.
+    /// Each change keeps some 180 bytes for as long as the process runs, also a change back to an earlier value.
     pub fn set_user_id(&self, user_id: Option<&str>) {
         let user_id = user_id.filter(|user_id| !user_id.is_empty());
         let valid = user_id.filter(|user_id| SessionId::parse(user_id).is_ok());
@@ -99,7 +99,7 @@ impl Sessions {
 
     /// The application went to the background, or came back. While it is there the background timeout counts
     /// ([`SessionsBuilder::with_background_timeout`]). The change is no activity, but the idle window starts anew with it;
-    /// a second call with the same value does nothing.
+    /// a second call with the same value does nothing. Each change keeps some 160 bytes for as long as the process runs.
     pub fn set_background(&self, background: bool) {
         self.core.current.set_background(background);
         self.core.current.sink().keeper.nudge();
@@ -125,7 +125,8 @@ impl Sessions {
     /// the keeper thread, waits for it at most `timeout`, and stops the keeper. Nothing starts afterwards: signals carry the
     /// last session's id. Calling it again is fine.
     ///
-    /// Call it before the providers' own shutdown, which would take the pipelines away.
+    /// Call it before the providers' own shutdown, which would take the pipelines away. Spans that are flushed later still
+    /// carry the session they started in.
     ///
     /// # Errors
     /// When flushing takes longer than `timeout` (it goes on in the background), or a pipeline fails to flush.
@@ -296,7 +297,7 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn checked(setting: &'static str, value: Duration) -> Result<i64, BuildError> {
     let fix = if value.is_zero() {
-        "must be more than zero; use Activity::Explicit and rotate() to decide by hand".to_owned()
+        "must be more than zero; leave it out to use the default".to_owned()
     } else if value > LONGEST {
         format!("must be at most 100 years ({LONGEST:?}); leave it out or use less")
     } else {

@@ -48,11 +48,13 @@ pub enum Loss {
     LogExport,
     /// A user id could not be exported as it is; signals carry none instead.
     InvalidUser,
+    /// A span found the queue of the batch processor full. Counted at flush and shutdown.
+    SpanQueueFull,
 }
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
@@ -70,6 +72,7 @@ impl Loss {
         Self::SpanExport,
         Self::LogExport,
         Self::InvalidUser,
+        Self::SpanQueueFull,
     ];
 
     /// The value of the attribute `otel_session.loss.reason`.
@@ -93,6 +96,7 @@ impl Loss {
             Self::SpanExport => loss_reason::SPAN_EXPORT,
             Self::LogExport => loss_reason::LOG_EXPORT,
             Self::InvalidUser => loss_reason::INVALID_USER,
+            Self::SpanQueueFull => loss_reason::SPAN_QUEUE_FULL,
         }
     }
 }
@@ -187,7 +191,7 @@ mod tests {
         }
         let losses = counters.read();
         assert_eq!(losses.count(Loss::InvalidScope), 12);
-        assert_eq!(losses.total(), (0..17).sum::<u64>());
+        assert_eq!(losses.total(), (0..18).sum::<u64>());
         assert_eq!(Losses::default().to_string(), "none");
     }
 }

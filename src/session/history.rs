@@ -3,24 +3,28 @@
 //! The boundary between two sessions is the deadline of the older one: times between a deadline and the next start belong
 //! to the next session, and times before the first session to the first.
 //!
-//! Bounds: at least [`KEPT`] entries and all that closed within the last [`YOUNG`] nanoseconds are kept, at most [`MOST`].
-//! A moment before what is kept gets the oldest entry, and the caller is told so that it can be counted.
+//! A session is one stretch, or several if its user changed.
+//!
+//! Bounds: the stretches of at least [`KEPT`] sessions and all that closed within the last [`YOUNG`] nanoseconds are kept, at
+//! most [`MOST`] stretches. A moment before what is kept gets the oldest entry, and the caller is told so that it can be counted.
 
 use std::collections::VecDeque;
 
 use super::snapshot::Snapshot;
 
-/// Entries that are kept whatever their age.
+/// Sessions that are kept whatever their age.
 const KEPT: usize = 64;
-/// Entries younger than this (nanoseconds, 60 s) are kept, up to [`MOST`].
+/// Stretches younger than this (nanoseconds, 60 s) are kept, up to [`MOST`].
 const YOUNG: i64 = 60_000_000_000;
-/// The most entries ever kept.
+/// The most stretches ever kept.
 const MOST: usize = 65_536;
 
 /// Closed stretches of time, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     stretches: VecDeque<Stretch>,
+    /// How many sessions the stretches belong to.
+    sessions: usize,
     /// Where the newest stretch that was forgotten ended, on the wall clock.
     forgotten_until: Option<i64>,
 }
@@ -47,15 +51,18 @@ pub(crate) enum Found {
 impl History {
     /// Notes that `snapshot`'s stretch ended at `until` on the wall clock; `now` is boot time.
     pub(crate) fn close(&mut self, snapshot: &'static Snapshot, until: i64, now: i64) {
+        let same_session = |stretch: Option<&Stretch>| stretch.is_some_and(|it| it.snapshot.index == snapshot.index);
+        self.sessions += usize::from(!same_session(self.stretches.back()));
         self.stretches.push_back(Stretch { until, closed_boot: now, snapshot });
-        while let Some(oldest) = self.stretches.front() {
+        while let Some(oldest) = self.stretches.front().copied() {
             let old = now.saturating_sub(oldest.closed_boot) >= YOUNG;
-            if self.stretches.len() > MOST || (old && self.stretches.len() > KEPT) {
-                self.forgotten_until = Some(oldest.until);
-                self.stretches.pop_front();
-            } else {
+            if self.stretches.len() <= MOST && !(old && self.sessions > KEPT) {
                 break;
             }
+            self.forgotten_until = Some(oldest.until);
+            self.stretches.pop_front();
+            let next = self.stretches.front();
+            self.sessions -= usize::from(next.is_none_or(|next| next.snapshot.index != oldest.snapshot.index));
         }
     }
 
@@ -72,6 +79,7 @@ impl History {
     /// Forgets everything: after a backward step of the wall clock the same time names two moments.
     pub(crate) fn discard(&mut self) {
         self.stretches.clear();
+        self.sessions = 0;
         self.forgotten_until = None;
     }
 }
@@ -121,6 +129,22 @@ mod tests {
         assert_eq!(history.stretches.len(), KEPT);
         assert!(matches!(history.at(0), Found::Forgotten(oldest) if oldest.index == 37));
         assert_eq!(index(history.at(37)), Some(37));
+    }
+
+    #[test]
+    fn changes_of_the_user_use_up_no_session() {
+        let mut history = History::default();
+        history.close(snapshot(1), 10, 0);
+        for n in 0..200 {
+            history.close(snapshot(2), 11 + n, YOUNG * n);
+        }
+        assert_eq!(index(history.at(9)), Some(1));
+        for n in 3..=65 {
+            history.close(snapshot(n), 300 + n as i64, YOUNG * 300);
+        }
+        assert_eq!(history.sessions, 64, "the first has gone");
+        assert_eq!(history.stretches.len(), 200 + 63);
+        assert!(matches!(history.at(9), Found::Forgotten(oldest) if oldest.index == 2));
     }
 
     #[test]

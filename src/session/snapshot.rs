@@ -158,9 +158,9 @@ pub enum EndReason {
     Ended,
     /// The program, or the last log pipeline, shut down.
     Shutdown,
-    /// A stored session lay in the future: the clock had been set back.
+    /// A stored session lay in the future: the clock had been set back. Not produced yet: it comes with durable stores.
     ClockJump,
-    /// The process that had it died; found by the next one.
+    /// The process that had it died; found by the next one. Not produced yet: it comes with durable stores.
     Crash,
 }
 

@@ -79,7 +79,7 @@ impl Telemetry {
             let spans = || text_of("spans", &self.tracers.shutdown_with_timeout(timeout));
             let beside = std::thread::Builder::new().name("otel-session.shutdown".into()).spawn_scoped(scope, spans);
             match self.sessions.shutdown(bound.remaining()) {
-                Err(ShutdownError::Flush(problems)) => errors.extend(problems),
+                Err(ShutdownError::Flush(problems)) => errors.extend(problems.iter().map(|it| format!("logs: {it}"))),
                 // The time is told below.
                 Err(ShutdownError::Timeout(_)) | Ok(()) => {}
             }

@@ -45,7 +45,10 @@ pub(super) fn install(filter: EnvFilter, stderr: bool, telemetry: &Telemetry) ->
         .with(recorded.map(|it| it.sessions().layer()))
         .with(recorded.map(|it| spans(it).with_filter(filter_fn(not_plumbing))))
         .with(recorded.map(|it| logs(it).with_filter(filter_fn(not_plumbing))))
-        .with(stderr.then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(colours)));
+        .with(stderr.then(|| {
+            let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+            lines.with_filter(filter_fn(not_said_already))
+        }));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| SetupError::SubscriberInUse)
 }
 
@@ -67,6 +70,11 @@ where
 fn not_plumbing(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     !is_plumbing(target) && target.split("::").next() != Some("otel_session")
+}
+
+/// The SDK prints an error for every batch that it could not export; our one warning an outage says the same.
+fn not_said_already(metadata: &Metadata<'_>) -> bool {
+    !(metadata.target().starts_with("opentelemetry") && metadata.name().ends_with(".ExportError"))
 }
 
 /// The instrumentation scope of spans from `tracing`; that of its logs is the event's target.

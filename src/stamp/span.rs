@@ -7,6 +7,7 @@
 //! A span that starts in a scope is noted at once, since the scope may be gone when it ends, and gets the id as it ends: an
 //! attribute set at its start could be dropped, and could not be told from one that the application set.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::trace::Span as _;
@@ -15,12 +16,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfig, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
+use super::tally::Tally;
 use crate::activity::{Signal, SignalKind};
 use crate::clock::to_nanos;
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
 use crate::session::Snapshot;
 use crate::sessions::Sessions;
+use crate::telemetry::Loss;
 
 impl Sessions {
     /// Wraps a span processor: the spans that reach it carry the session they started in, their events the session of the
@@ -29,7 +32,9 @@ impl Sessions {
         SessionSpanProcessor { sessions: self.clone(), inner }
     }
 
-    /// A batch processor with the SDK's defaults whose spans are stamped on the batch thread: the cheapest way.
+    /// A batch processor with the SDK's defaults (queue of 2,048 spans, batches of 512 every 5 s, or what `OTEL_BSP_*` say)
+    /// whose spans are stamped on the batch thread: the cheapest way. Spans that the full queue drops are counted
+    /// ([`Loss::SpanQueueFull`], at flush and shutdown).
     pub fn batch_span_processor<E: SpanExporter + 'static>(&self, exporter: E) -> SessionBatchSpanProcessor {
         self.batch_span_processor_with(exporter, BatchConfig::default())
     }
@@ -40,8 +45,9 @@ impl Sessions {
         exporter: E,
         config: BatchConfig,
     ) -> SessionBatchSpanProcessor {
-        let exporter = StampingExporter { sessions: self.clone(), inner: exporter };
-        SessionBatchSpanProcessor { sessions: self.clone(), inner: BatchSpanProcessor::new(exporter, config) }
+        let tally = Arc::new(Tally::default());
+        let exporter = StampingExporter { sessions: self.clone(), tally: tally.clone(), inner: exporter };
+        SessionBatchSpanProcessor { sessions: self.clone(), tally, inner: BatchSpanProcessor::new(exporter, config) }
     }
 
     /// Notes that a span starts.
@@ -179,7 +185,20 @@ impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
 #[derive(Debug)]
 pub struct SessionBatchSpanProcessor {
     sessions: Sessions,
+    tally: Arc<Tally>,
     inner: BatchSpanProcessor,
+}
+
+impl SessionBatchSpanProcessor {
+    /// Everything that ended before a flush has been exported or dropped by its end.
+    fn count_dropped(&self, flush: impl FnOnce(&BatchSpanProcessor) -> OTelSdkResult) -> OTelSdkResult {
+        let ended = self.tally.emitted();
+        let flushed = flush(&self.inner);
+        if flushed.is_ok() {
+            self.sessions.core.losses.add(Loss::SpanQueueFull, self.tally.newly_missing(ended));
+        }
+        flushed
+    }
 }
 
 impl SpanProcessor for SessionBatchSpanProcessor {
@@ -192,15 +211,16 @@ impl SpanProcessor for SessionBatchSpanProcessor {
             // Here and not on the batch thread: spans that are not sampled or find the queue full never get there.
             stamp_scoped(&mut span);
         }
+        self.tally.add_emitted();
         self.inner.on_end(span);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
+        self.count_dropped(BatchSpanProcessor::force_flush)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
+        self.count_dropped(|inner| inner.shutdown_with_timeout(timeout))
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -212,11 +232,13 @@ impl SpanProcessor for SessionBatchSpanProcessor {
 #[derive(Debug)]
 struct StampingExporter<E> {
     sessions: Sessions,
+    tally: Arc<Tally>,
     inner: E,
 }
 
 impl<E: SpanExporter> SpanExporter for StampingExporter<E> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
+        self.tally.add_exported(batch.len() as u64);
         for span in &mut batch {
             stamp(&self.sessions, span);
         }

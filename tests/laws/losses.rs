@@ -22,6 +22,36 @@ fn law_11_a_healthy_run_loses_nothing() {
     assert_eq!(rig.sessions.losses().to_string(), "none");
 }
 
+/// A span exporter that stands still while somebody holds the lock.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<std::sync::Mutex<()>>, otel_session::testing::CapturedSpans);
+
+impl opentelemetry_sdk::trace::SpanExporter for Held {
+    async fn export(&self, batch: Vec<opentelemetry_sdk::trace::SpanData>) -> opentelemetry_sdk::error::OTelSdkResult {
+        drop(self.0.lock().unwrap());
+        self.1.export(batch).await
+    }
+}
+
+#[test]
+fn law_11_spans_that_find_the_queue_full_are_counted() {
+    let rig = Rig::new();
+    let exporter = Held::default();
+    let tracers = tracers_of(rig.sessions.batch_span_processor(exporter.clone()));
+    let held = exporter.0.lock().unwrap();
+    for _ in 0..10_000 {
+        use opentelemetry::trace::{Span as _, TracerProvider as _};
+        start_span(&tracers.tracer("test"), "span", epoch()).end();
+    }
+    drop(held);
+    tracers.force_flush().unwrap();
+    let exported = exporter.1.spans().len() as u64;
+    assert!(exported < 10_000);
+    assert_eq!(rig.sessions.losses().count(Loss::SpanQueueFull), 10_000 - exported);
+    tracers.shutdown().unwrap();
+    assert_eq!(rig.sessions.losses().total(), 10_000 - exported, "told once");
+}
+
 #[test]
 fn law_11_losses_are_told_by_name() {
     let rig = Rig::with(|builder| builder.with_id_generator(|| ""));
