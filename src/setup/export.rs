@@ -35,7 +35,7 @@ struct Guarded<E> {
     inner: E,
     signal: &'static Signal,
     endpoint: Endpoint,
-    /// The longest that one export may take, retries included.
+    /// No attempt takes longer than this, and none begins after it.
     bound: Duration,
     outage: Outage,
     losses: Arc<LossCounters>,

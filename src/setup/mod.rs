@@ -117,7 +117,8 @@ impl Setup {
         self
     }
 
-    /// How long one export may take, retries included. Default: `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` and
+    /// How long one attempt of an export may take; none begins after it, so an export may take up to twice as long over HTTP
+    /// and a second more over gRPC. Default: `OTEL_EXPORTER_OTLP_TRACES_TIMEOUT` and
     /// `OTEL_EXPORTER_OTLP_LOGS_TIMEOUT`, else `OTEL_EXPORTER_OTLP_TIMEOUT`, all in milliseconds, else 10 s. From 1 ms to 1 h.
     pub fn with_export_timeout(mut self, timeout: Duration) -> Self {
         self.wishes.timeout = Some(timeout);
