@@ -4,7 +4,6 @@
 //! SDK's full queue, which says nothing of it.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
@@ -14,7 +13,7 @@ const CELLS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Tally {
-    emitted: Arc<[CachePadded<AtomicU64>; CELLS]>,
+    emitted: [CachePadded<AtomicU64>; CELLS],
     exported: AtomicU64,
     missing: AtomicU64,
 }
@@ -22,7 +21,7 @@ pub(super) struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            emitted: Arc::new(std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0)))),
+            emitted: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0))),
             exported: AtomicU64::new(0),
             missing: AtomicU64::new(0),
         }
