@@ -221,7 +221,8 @@ impl SessionsBuilder {
     /// Where session ids come from. Default: UUID version 4, lower case, with dashes.
     ///
     /// The generator is called once for each session. What it returns is checked ([`SessionId::parse`], and that it differs
-    /// from the previous id); if that fails or it panics, an id of our own is used and counted.
+    /// from the previous id); if that fails or it panics, an id of our own is used and counted. That it repeats no older id is
+    /// up to you.
     pub fn with_id_generator<T: Into<String>>(mut self, generator: impl Fn() -> T + Send + Sync + 'static) -> Self {
         self.ids = IdSource::User(Arc::new(move || generator().into()));
         self
@@ -297,7 +298,9 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 fn checked(setting: &'static str, value: Duration) -> Result<i64, BuildError> {
     let fix = if value.is_zero() {
-        "must be more than zero; leave it out to use the default".to_owned()
+        let by_hand =
+            if setting == "with_inactivity_timeout" { ", or use Activity::Explicit and rotate()" } else { "" };
+        format!("must be more than zero; leave it out to use the default{by_hand}")
     } else if value > LONGEST {
         format!("must be at most 100 years ({LONGEST:?}); leave it out or use less")
     } else {

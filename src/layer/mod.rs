@@ -248,6 +248,8 @@ where
         let Some(span) = ctx.span(id) else { return };
         let scope = scope_of(&span);
         if scope.is_some() {
+            // Within a `Vec` of layers this is where the subscriber is first seen; the spans beneath need it to find theirs.
+            let _ = self.dispatch();
             self.link_if_started(&span);
         }
         entered::enter(self.key(id), scope, scoped::created(&span));

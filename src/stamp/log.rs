@@ -228,6 +228,26 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         }
     }
 
+    /// Publishes everything that is due where an exporter may run its own executor: inside one, as within
+    /// `futures::executor::block_on`, the SDK's simple processor panics and keeps its lock for ever.
+    fn publish_all(&self) {
+        let publish = || {
+            self.publish_through(None);
+            self.emit_late();
+        };
+        if futures_executor::enter().is_ok() {
+            return publish();
+        }
+        std::thread::scope(|scope| {
+            let elsewhere = std::thread::Builder::new().name("otel-session.publish".into());
+            // Without a thread, what is due stays due: for the keeper, or to be counted when the pipeline goes.
+            let _ = elsewhere.spawn_scoped(scope, || {
+                let _suppressed = Context::enter_telemetry_suppressed_scope();
+                publish();
+            });
+        });
+    }
+
     fn publish_through(&self, record: Option<u64>) -> Turn {
         self.queue.publish(record, |record| {
             let emitted = catch_unwind(AssertUnwindSafe(|| {
@@ -249,8 +269,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
         // context finds it borrowed. Then what can be published is, unsuppressed.
         let _suppressed = catch_unwind(Context::enter_telemetry_suppressed_scope);
-        self.publish_through(None);
-        self.emit_late();
+        self.publish_all();
         self.sessions.core.losses.add(Loss::Order, self.late.give_up());
         self.sessions.core.left(&self.queue);
     }
@@ -258,8 +277,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
 
 impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
     fn publish(&self) {
-        self.publish_through(None);
-        self.emit_late();
+        self.publish_all();
     }
 
     fn flush(&self) -> OTelSdkResult {

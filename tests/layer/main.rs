@@ -43,6 +43,8 @@ enum Order {
     BridgeOtelSessions,
     /// In a `Vec`, which does not tell its layers of their subscriber.
     Listed,
+    /// The same with the session layer last.
+    ListedLast,
 }
 
 fn every_way() -> impl Iterator<Item = Way> {
@@ -97,6 +99,9 @@ impl Setup {
             Order::BridgeOtelSessions => Dispatch::new(registry().with(bridge!()).with(otel!()).with(sessions!())),
             Order::Listed => {
                 Dispatch::new(registry().with(vec![sessions!().boxed(), otel!().boxed(), bridge!().boxed()]))
+            }
+            Order::ListedLast => {
+                Dispatch::new(registry().with(vec![otel!().boxed(), bridge!().boxed(), sessions!().boxed()]))
             }
         };
         Self { rig, dispatch, way }
@@ -764,4 +769,16 @@ fn a_span_of_the_rig_starts_with_a_copy_of_the_current_context() {
     let _attached = Context::current().with_span(parent).attach();
     let child = start_span(&rig.tracer(), "child", rig.clock.now());
     assert_eq!(child.span_context().trace_id(), Context::current().span().span_context().trace_id());
+}
+
+#[test]
+fn a_leaf_is_in_the_scope_of_the_first_span_that_a_listed_layer_sees() {
+    for context_activation in [true, false] {
+        let way = Way { order: Order::ListedLast, context_activation, allowlist: false };
+        let setup = Setup::new(way, Rig::new());
+        with_default(&setup.dispatch, || {
+            info_span!("scope", session.id = "chat-1").in_scope(|| info_span!("leaf").in_scope(|| info!("event")));
+        });
+        setup.expect_span("leaf", "chat-1");
+    }
 }

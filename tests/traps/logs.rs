@@ -279,3 +279,25 @@ fn f_the_applications_own_records_keep_everything_they_had() {
         assert!(before.attributes_iter().zip(after.attributes_iter()).all(|(before, after)| before == after));
     }
 }
+
+#[test]
+fn p_a_flush_and_a_shutdown_inside_an_executor_poison_no_simple_processor() {
+    returns("an executor in an executor", || {
+        let (_, sessions) = bare();
+        let logs = CapturedLogs::default();
+        let simple = opentelemetry_sdk::logs::SimpleLogProcessor::new(logs.clone());
+        let provider = provider_of(sessions.log_processor(simple));
+        emit(&provider.logger("test"), "before", None);
+        futures_executor::block_on(async {
+            sessions.rotate();
+            provider.force_flush().unwrap();
+        });
+        emit(&provider.logger("test"), "after", None);
+        futures_executor::block_on(async { provider.shutdown().unwrap() });
+        let lines = lines(&logs);
+        assert_lawful(&lines);
+        assert!(lines.iter().any(|line| line.body == "after"));
+        assert!(lines.last().unwrap().is_end());
+        assert_eq!(sessions.losses().total(), 0);
+    });
+}
