@@ -21,6 +21,7 @@ use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExpor
 use super::tally::Tally;
 use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
+use crate::session::Live;
 use crate::sessions::Sessions;
 use crate::telemetry::Loss;
 
@@ -87,11 +88,19 @@ impl BatchPipeline {
         });
     }
 
-    /// The exporter puts the records before this log by itself; here is only to attach.
+    /// Emits the first log of a session. The exporter puts the records before it by itself; here is only to attach.
     #[cold]
-    fn catch_up(self: &Arc<Self>, record: u64) {
+    fn emit_first(self: &Arc<Self>, live: &'static Live, data: &mut SdkLogRecord, from: &InstrumentationScope) {
         self.attach(None);
-        self.queue.mark_published(record);
+        self.queue.mark_published(live.record);
+        self.sessions.stamp_log(data, live);
+        self.hand_on(data, from);
+    }
+
+    #[inline(always)]
+    fn hand_on(&self, data: &mut SdkLogRecord, from: &InstrumentationScope) {
+        self.belt.tally.add_emitted();
+        self.inner.emit(data, from);
     }
 
     /// Makes the batch thread run if lifecycle records are waiting.
@@ -148,12 +157,11 @@ impl LogProcessor for SessionBatchLogProcessor {
         let pipeline = &self.pipeline;
         if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
-                pipeline.catch_up(live.record);
+                return pipeline.emit_first(live, data, instrumentation);
             }
             pipeline.sessions.stamp_log(data, live);
         }
-        pipeline.belt.tally.add_emitted();
-        pipeline.inner.emit(data, instrumentation);
+        pipeline.hand_on(data, instrumentation);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
