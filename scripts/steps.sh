@@ -106,7 +106,7 @@ cargo_tool() {
 
 single_features() {
   local feature
-  for feature in tracing otlp dev-collector testing; do
+  for feature in tracing otlp dev-collector testing snowplow opentracker sqlite; do
     echo "--no-default-features,--features=$feature"
   done
 }
