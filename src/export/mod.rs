@@ -12,5 +12,14 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+mod delivery;
+mod endpoint;
+mod http;
+mod report;
+mod retry;
 
 pub use chunk::{Chunk, ChunkEvent};
+pub use delivery::{Delivered, Failed};
+pub use http::{Bytes, HttpClient, HttpError, Request, Response};
+pub use report::{CollectorReport, ExportReport};
+pub use retry::RetryPolicy;
