@@ -41,7 +41,8 @@ impl Endpoint {
         }
         let url = Url::parse(&format!("{scheme}://{rest}"))
             .map_err(|error| refuse(&format!("{error}; use a URL like https://collector.example.com")))?;
-        if !url.username().is_empty() || url.password().is_some() || rest.split('/').next().unwrap_or("").contains('@') {
+        if !url.username().is_empty() || url.password().is_some() || rest.split('/').next().unwrap_or("").contains('@')
+        {
             return Err(refuse("an endpoint holds no user or password; give an Authorization header instead"));
         }
         if url.query().is_some() {
@@ -172,9 +173,31 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused_with_the_setting_the_value_and_the_fix() {
         let bad = [
-            "", "/", "http://", "https:///path", "http://:8080", "://host", "ftp://host", "file:///etc/passwd", "host:99999",
-            "host:port", "http://user@host", "http://user:secret@host/", "http://@host", "host?", "host?a=b", "host#x",
-            "http://?a", "ho st", "host\n", "\thost", "host\\path", "mailto:a@b", "http://a b/", "https://[::1", "//host",
+            "",
+            "/",
+            "http://",
+            "https:///path",
+            "http://:8080",
+            "://host",
+            "ftp://host",
+            "file:///etc/passwd",
+            "host:99999",
+            "host:port",
+            "http://user@host",
+            "http://user:secret@host/",
+            "http://@host",
+            "host?",
+            "host?a=b",
+            "host#x",
+            "http://?a",
+            "ho st",
+            "host\n",
+            "\thost",
+            "host\\path",
+            "mailto:a@b",
+            "http://a b/",
+            "https://[::1",
+            "//host",
         ];
         for text in bad {
             let error = Endpoint::parse("with_endpoint", text).expect_err(text);

@@ -97,7 +97,8 @@ impl DeliverySettings {
     ///
     /// Zeroes where there must be something, https without the feature `tls`, and what [`RetryPolicy`] refuses.
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        let refuse = |setting, value: String, fix: &str| Err(BuildError::Setting { setting, value, fix: fix.to_owned() });
+        let refuse =
+            |setting, value: String, fix: &str| Err(BuildError::Setting { setting, value, fix: fix.to_owned() });
         if self.connect_timeout.is_zero() || self.connect_timeout > LONGEST_TIMEOUT {
             return refuse("with_connect_timeout", format!("{:?}", self.connect_timeout), "use from 1 ns to an hour");
         }

@@ -97,7 +97,8 @@ impl Shared {
             asked
         };
         self.control.notify_one();
-        let answered = |state: &mut State| state.gone || state.flushes.get(&asked).is_none_or(|it| it.fulfilled.is_some());
+        let answered =
+            |state: &mut State| state.gone || state.flushes.get(&asked).is_none_or(|it| it.fulfilled.is_some());
         let (mut state, _) = self.answered.wait_until(self.state.lock(), bound, answered);
         state.flushes.remove(&asked).and_then(|it| it.fulfilled).unwrap_or(false)
     }

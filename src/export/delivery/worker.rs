@@ -221,9 +221,8 @@ impl Worker {
         let requests = &mut self.requests;
         let woken = poll_fn(|context| {
             if let Poll::Ready(Some(landed)) = requests.poll_join_next_with_id(context) {
-                let (task, reply) = landed.unwrap_or_else(|error: JoinError| {
-                    (error.id(), Err("the HTTP client panicked".to_owned()))
-                });
+                let (task, reply) =
+                    landed.unwrap_or_else(|error: JoinError| (error.id(), Err("the HTTP client panicked".to_owned())));
                 return Poll::Ready(Woken::Landed(task, reply));
             }
             let asked = control.as_mut().poll(context).is_ready();
@@ -243,7 +242,8 @@ impl Worker {
             self.retry_at = None;
         }
         while self.can_send() && self.is_due(now.boot) {
-            let parcels = self.depot.take(self.queue, &self.want(now.boot));
+            let want = self.want(now.boot);
+            let parcels = self.depot.take(self.queue, &want);
             if parcels.is_empty() {
                 return;
             }
