@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use otel_session::collector::{DevCollector, Refusal};
+use otel_session::collector::{DevCollector, Refusal, fuzzing};
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::client::{connect, exchange, post};
 use crate::story::{
-    TP2, collector, counts, envelope, get, get_json, only_errors, page_view, post_to, send, text, with,
+    APPLICATION, CLIENT_SESSION, TP2, client_session, collector, contexts, counts, envelope, get, get_json,
+    only_errors, page_view, post_to, send, text, unstruct, with,
 };
 
 #[test]
@@ -124,4 +126,37 @@ fn a_request_that_is_no_http_harms_nobody() {
     assert_eq!(reply.status, 400);
     assert_eq!(post(&collector.snowplow_endpoint(), TP2, "", b"").status, 200);
     assert!(text(&get(&collector, "/health", "")).contains("ok"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..512)) {
+        judge_everywhere(&data);
+    }
+
+    #[test]
+    fn spoiled_requests_never_panic(
+        spoils in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let session = contexts(&[(CLIENT_SESSION, client_session())]);
+        let inner = unstruct(APPLICATION, &json!({ "version": "1" }));
+        let event = with(&[("e", "ue"), ("ue_pr", &inner), ("co", &session), ("dtm", "1795164538129"), ("res", "1x2")]);
+        let mut data = format!("\u{2}aid=a&url=http://shop.test/\n{}", envelope(&[page_view(), event])).into_bytes();
+        for (place, byte) in spoils {
+            let place = place.index(data.len());
+            data[place] = byte;
+        }
+        judge_everywhere(&data);
+        data.truncate(cut.index(data.len()));
+        judge_everywhere(&data);
+    }
+}
+
+fn judge_everywhere(data: &[u8]) {
+    fuzzing::snowplow_post(data);
+    fuzzing::snowplow_get(data);
+    fuzzing::opentracker_form(data);
 }
