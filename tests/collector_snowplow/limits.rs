@@ -81,6 +81,17 @@ fn a_long_query_does_not_grow_with_the_number_of_events() {
     let query = "x".repeat(20_000);
     post_to(&collector, &format!("{TP2}?page={query}"), "", &envelope(&vec![page_view(); 20_000]).to_string());
     assert!(only_errors(&collector).contains("too many events"), "one row instead of 400 MB");
+    let collector = DevCollector::builder().with_snowplow_limits(1_000, 1 << 20, 2 << 20).build().expect("a collector");
+    post_to(&collector, &format!("{TP2}?page={query}"), "", &envelope(&vec![page_view(); 20_000]).to_string());
+    assert!(only_errors(&collector).contains("too many events"), "nor when the body is split");
+}
+
+#[test]
+fn a_list_of_very_many_wrong_events_is_judged_in_bounds() {
+    let collector = collector();
+    send(&collector, &vec![json!({}); 300_000]);
+    assert_eq!(counts(&collector), (0, 1));
+    assert_eq!(collector.stream().snowplow_bad()[0].errors().len(), 10);
 }
 
 #[test]
