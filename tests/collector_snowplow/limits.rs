@@ -102,6 +102,10 @@ fn the_oldest_records_make_room_and_are_counted() {
     let stream = collector.stream();
     let kept: Vec<_> = stream.snowplow_good().iter().filter_map(|event| event.column("app_id")?.as_str()).collect();
     assert_eq!((kept, stream.snowplow_bad().len(), stream.dropped()), (vec!["2", "3", "4"], 0, 2));
+    let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
+    send(&collector, &vec![with(&[("ue_na", &"x".repeat(10_000))]); 90]);
+    let (kept, dropped) = (counts(&collector).0, collector.stream().dropped());
+    assert!((60..90).contains(&kept) && kept as u64 + dropped == 90, "{kept} events of 10 kB in 1 MiB");
 }
 
 #[test]
@@ -114,6 +118,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (error(builder().with_snowplow_limits(2, 1, 3)), "with_snowplow_limits(2, 1, 3)"),
         (error(builder().with_snowplow_path("custom")), "with_snowplow_path(custom)"),
         (error(builder().with_body_timeout(Duration::ZERO)), "with_body_timeout(0ns)"),
+        (error(builder().with_max_stored_bytes(5)), "with_max_stored_bytes(5)"),
         (error(builder().with_schema("acme", "{}")), "with_schema(acme"),
         (
             error(builder().with_schema("iglu:a/b/jsonschema/1-0-0", "[")),
