@@ -6,6 +6,8 @@ use self::rig::{Told, rig};
 use self::server::Answer;
 use crate::telemetry::Loss;
 
+#[cfg(target_os = "linux")]
+mod cost;
 mod rig;
 #[path = "../../../../tests/support/fault_server.rs"]
 mod server;
