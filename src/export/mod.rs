@@ -20,4 +20,6 @@ mod failpoint;
 mod outbox;
 
 pub use chunk::{Chunk, ChunkEvent};
+#[cfg(feature = "sqlite")]
+pub use outbox::Synchronous;
 pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
