@@ -30,3 +30,6 @@ pub use map_settings::{DEFAULT_VENDOR, EventStyle, ID_NAMESPACE, NonFinite, Sess
 pub use mapped::SessionState;
 pub use platform::Platform;
 pub use subject::Subject;
+
+#[cfg(test)]
+mod tests;
