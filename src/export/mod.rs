@@ -23,6 +23,8 @@ mod http;
 mod outbox;
 mod report;
 mod retry;
+#[cfg(feature = "snowplow")]
+pub mod snowplow;
 
 pub use chunk::{Chunk, ChunkEvent};
 pub use delivery::{Delivered, Failed};
