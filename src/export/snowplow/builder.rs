@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use opentelemetry_http::HttpClient;
 
-use super::hooks::{OptOut, SessionCallback};
+use super::collector::Header;
+use super::callbacks::{OptOut, SessionCallback};
 use super::map::SessionState;
 use super::map_settings::MapSettings;
-use super::{AcceptedEvent, Collector, Method, SnowplowExporter};
+use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
 use crate::export::{Delivered, Failed, Outbox, RetryPolicy};
@@ -28,8 +29,8 @@ pub struct SnowplowExporterBuilder {
     pub(super) content: MapSettings,
     /// `None`: plain for POST, base64 where all collectors get events by GET.
     pub(super) base64: Option<bool>,
-    pub(super) state: super::StateStorage,
-    pub(super) identity: super::IdentityLifetime,
+    pub(super) state: StateStorage,
+    pub(super) identity: IdentityLifetime,
     pub(super) outbox: Outbox,
     pub(super) max_queue_events: Option<u64>,
     pub(super) source: Source,
@@ -57,16 +58,6 @@ pub(super) struct Transport {
     pub(super) max_get_bytes: usize,
     pub(super) max_in_flight: usize,
     pub(super) sent_timestamp: bool,
-}
-
-/// A header of the user's; its value may be a secret.
-#[derive(Clone)]
-pub(super) struct Header(pub(super) String, pub(super) String);
-
-impl std::fmt::Debug for Header {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: ..", self.0)
-    }
 }
 
 /// What the application is told and asked.
@@ -102,8 +93,8 @@ impl Default for SnowplowExporterBuilder {
             namespace: None,
             content: MapSettings::default(),
             base64: None,
-            state: super::StateStorage::default(),
-            identity: super::IdentityLifetime::default(),
+            state: StateStorage::default(),
+            identity: IdentityLifetime::default(),
             outbox: Outbox::memory(),
             max_queue_events: None,
             source: Source::System,
@@ -364,6 +355,6 @@ impl SnowplowExporterBuilder {
     /// [`BuildError::Setting`] for what cannot work, [`BuildError::Outbox`] for an outbox that cannot be opened,
     /// [`BuildError::Thread`] if no thread can be started.
     pub fn build(self) -> Result<SnowplowExporter, BuildError> {
-        super::exporter::start(self)
+        super::start::start(self)
     }
 }

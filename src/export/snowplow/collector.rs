@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Method;
 use super::protocol::{ANONYMOUS, Target};
@@ -13,13 +13,13 @@ use crate::export::Endpoint;
 /// A collector that events go to. Each has a queue of its own: a failing one holds nobody else up.
 ///
 /// What is not said here is as the exporter's builder has it.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Collector {
     endpoint: String,
     port: Option<u16>,
     method: Option<Method>,
     post_path: Option<String>,
-    headers: Vec<(String, String)>,
+    headers: Vec<Header>,
 }
 
 impl Collector {
@@ -53,7 +53,7 @@ impl Collector {
     /// Adds a header to every request to it.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
+        self.headers.push(Header(name.into(), value.into()));
         self
     }
 
@@ -61,21 +61,23 @@ impl Collector {
         self.method
     }
 
-    /// The collector's URLs.
-    pub(super) fn target(&self, default_path: Option<&str>) -> Result<Target, BuildError> {
+    /// Where it listens.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, BuildError> {
         let text = match self.port {
             Some(port) => with_port(&self.endpoint, port)?,
             None => self.endpoint.clone(),
         };
-        let endpoint = Endpoint::parse("with_endpoint", &text)?;
-        let path = self.post_path.as_deref().or(default_path).unwrap_or(POST_PATH);
-        target(&endpoint, path)
+        Endpoint::parse("with_endpoint", &text)
     }
 
-    /// The headers of every request to it: the exporter's, then its own.
-    pub(super) fn headers(&self, common: &[(String, String)]) -> Result<HeaderMap, BuildError> {
+    pub(super) fn post_path<'a>(&'a self, common: Option<&'a str>) -> &'a str {
+        self.post_path.as_deref().or(common).unwrap_or(POST_PATH)
+    }
+
+    /// The headers of every request to it: the exporter's, then its own, which win.
+    pub(super) fn headers(&self, common: &[Header]) -> Result<HeaderMap, BuildError> {
         let mut headers = HeaderMap::new();
-        for (name, value) in common.iter().chain(&self.headers) {
+        for Header(name, value) in common.iter().chain(&self.headers) {
             let (name, value) = header(name, value)?;
             headers.insert(name, value);
         }
@@ -83,17 +85,13 @@ impl Collector {
     }
 }
 
-impl fmt::Debug for Collector {
-    /// Header values may be secrets: only their names are shown.
+/// A header of the user's; its value may be a secret.
+#[derive(Clone)]
+pub(super) struct Header(pub(super) String, pub(super) String);
+
+impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("Collector")
-            .field("endpoint", &self.endpoint)
-            .field("port", &self.port)
-            .field("method", &self.method)
-            .field("post_path", &self.post_path)
-            .field("headers", &names)
-            .finish()
+        write!(f, "{}: ..", self.0)
     }
 }
 
@@ -111,8 +109,7 @@ pub(super) fn target(endpoint: &Endpoint, post_path: &str) -> Result<Target, Bui
     if post_path.contains(['?', '#']) {
         return Err(refuse("the path has neither query nor fragment: a collector would write the query into every event"));
     }
-    let post: Uri =
-        format!("{endpoint}{post_path}").parse().map_err(|_| refuse("use letters, digits, `.`, `-`, `_` and `/`"))?;
+    let post = endpoint.uri("with_post_path", post_path)?;
     Ok(Target { post, get: format!("{endpoint}{GET_PATH}") })
 }
 

@@ -25,7 +25,7 @@ pub enum StateStorage {
 }
 
 /// How long the installation id and what is known of users are kept in a durable outbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdentityLifetime {
     /// For so long after the exporter was last built; two years by default, like the browser's cookie.
@@ -33,8 +33,13 @@ pub enum IdentityLifetime {
     /// As long as the process: what an earlier one left is forgotten at the start.
     Process,
     /// Not at all: never written to the outbox.
-    #[default]
     NotPersisted,
+}
+
+impl Default for IdentityLifetime {
+    fn default() -> Self {
+        Self::For(Duration::from_secs(63_072_000))
+    }
 }
 
 /// What events say.

@@ -1,19 +1,38 @@
 //! The bridge to Snowplow: [`SnowplowExporter`](crate::SnowplowExporter) and what it is configured with.
 
 mod anonymity;
+mod builder;
+mod callbacks;
+mod collector;
+mod content;
 mod cookies;
+mod exporter;
 mod hook;
+mod id_service;
 mod linker;
 mod map;
 mod map_settings;
 mod platform;
+mod protocol;
+mod registry;
+mod settings;
+mod spans;
+mod start;
 mod subject;
 
 pub use anonymity::Anonymity;
+pub use builder::SnowplowExporterBuilder;
+pub use callbacks::AcceptedEvent;
+pub use collector::Collector;
+pub use content::{IdentityLifetime, StateStorage};
 pub use cookies::IdCookie;
+pub use exporter::SnowplowExporter;
 pub use hook::{Candidate, Mapping, SelfDescribing, StructuredEvent};
 pub use linker::{CrossDomainLink, decorate_url};
 pub use map::SessionState;
 pub use map_settings::{DEFAULT_VENDOR, EventStyle, ID_NAMESPACE, NonFinite, SessionIdPolicy, StorageMechanism};
 pub use platform::Platform;
+pub use protocol::Method;
+pub use registry::{create, get, remove, remove_by_namespace, reset};
+pub use spans::SnowplowSpanExporter;
 pub use subject::Subject;
