@@ -12,7 +12,14 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+#[cfg(feature = "testing")]
+mod failpoint;
+#[cfg(not(feature = "testing"))]
+#[path = "no_failpoint.rs"]
+mod failpoint;
+mod outbox;
 #[cfg(feature = "snowplow")]
 pub mod snowplow;
 
 pub use chunk::{Chunk, ChunkEvent};
+pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
