@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_http::HttpClient;
-
-use super::collector::Header;
 use super::callbacks::{OptOut, SessionCallback};
+use super::collector::Header;
 use super::map::SessionState;
 use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
-use crate::export::{Delivered, Failed, Outbox, RetryPolicy};
+use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
 /// Configures a [`SnowplowExporter`]. Only an endpoint is required.
 ///
@@ -65,8 +63,8 @@ pub(super) struct Transport {
 pub(super) struct Hooks {
     pub(super) opt_out: Vec<OptOut>,
     pub(super) do_not_track: bool,
-    pub(super) on_success: Option<Arc<dyn Fn(&Delivered) + Send + Sync>>,
-    pub(super) on_failure: Option<Arc<dyn Fn(&Failed) + Send + Sync>>,
+    pub(super) on_success: Option<Arc<dyn Fn(&Delivered<'_>) + Send + Sync>>,
+    pub(super) on_failure: Option<Arc<dyn Fn(&Failed<'_>) + Send + Sync>>,
     pub(super) on_accepted: Option<Arc<dyn Fn(&AcceptedEvent) + Send + Sync>>,
     pub(super) on_session_start: Option<SessionCallback>,
     pub(super) on_session_end: Option<SessionCallback>,
@@ -320,13 +318,13 @@ impl SnowplowExporterBuilder {
     }
 
     /// Called after each request that a collector took.
-    pub fn on_request_success(mut self, callback: impl Fn(&Delivered) + Send + Sync + 'static) -> Self {
+    pub fn on_request_success(mut self, callback: impl Fn(&Delivered<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.on_success = Some(Arc::new(callback));
         self
     }
 
     /// Called after each request that failed, with what failed and whether it will be tried again.
-    pub fn on_request_failure(mut self, callback: impl Fn(&Failed) + Send + Sync + 'static) -> Self {
+    pub fn on_request_failure(mut self, callback: impl Fn(&Failed<'_>) + Send + Sync + 'static) -> Self {
         self.hooks.on_failure = Some(Arc::new(callback));
         self
     }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Method;
 use super::protocol::{ANONYMOUS, Target};
 use crate::error::BuildError;
-use crate::export::Endpoint;
+use crate::export::endpoint::Endpoint;
 
 /// A collector that events go to. Each has a queue of its own: a failing one holds nobody else up.
 ///
@@ -54,6 +54,12 @@ impl Collector {
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push(Header(name.into(), value.into()));
+        self
+    }
+
+    /// The same at another place.
+    pub(super) fn at(mut self, endpoint: String) -> Self {
+        self.endpoint = endpoint;
         self
     }
 
@@ -107,7 +113,9 @@ pub(super) fn target(endpoint: &Endpoint, post_path: &str) -> Result<Target, Bui
     }
     // The collector merges a query into every event of the body, where it wins over what the events say.
     if post_path.contains(['?', '#']) {
-        return Err(refuse("the path has neither query nor fragment: a collector would write the query into every event"));
+        return Err(refuse(
+            "the path has neither query nor fragment: a collector would write the query into every event",
+        ));
     }
     let post = endpoint.uri("with_post_path", post_path)?;
     Ok(Target { post, get: format!("{endpoint}{GET_PATH}") })

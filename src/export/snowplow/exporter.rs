@@ -9,21 +9,23 @@ use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogBatch, LogExporter};
-use opentelemetry_sdk::trace::SpanData;
 
 use super::builder::Hooks;
-use super::collector::{POST_PATH, target};
 use super::callbacks::guarded;
-use super::map::{Mapped, Mapper};
+use super::collector::target;
+use super::map::{Mapped, Mapper, Row};
 use super::protocol::SnowplowProtocol;
-use super::{AcceptedEvent, Anonymity, CrossDomainLink, SnowplowExporterBuilder, SnowplowSpanExporter, Subject, registry};
+use super::{
+    AcceptedEvent, Anonymity, CrossDomainLink, SnowplowExporterBuilder, SnowplowSpanExporter, Subject, registry,
+};
 use crate::clock::{Moment, Source, to_system_time};
 use crate::error::BuildError;
 use crate::export::delivery::Courier;
+use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, Endpoint, ExportReport};
+use crate::export::{Chunk, CollectorReport, ExportReport, StateRow};
 use crate::sync::Mutex;
-use crate::telemetry::{self, Losses, LossCounters};
+use crate::telemetry::{self, LossCounters, Losses};
 
 /// Exports logs with a `session.id` to Snowplow collectors, from any log pipeline; also the handle to what it does.
 ///
@@ -96,7 +98,9 @@ impl SnowplowExporter {
     /// Changes what is said of the user, for the batches to come.
     pub fn set_anonymous(&self, anonymity: Anonymity) {
         let anonymity = self.shared.possible(anonymity);
-        self.shared.intake.lock().mapper.set_anonymity(anonymity);
+        let mut intake = self.shared.intake.lock();
+        intake.anonymity = anonymity;
+        intake.mapper.set_anonymity(anonymity);
     }
 
     /// As long as it is set, everything is dropped; setting it forgets users and sessions. What was accepted before is still
@@ -150,7 +154,7 @@ impl SnowplowExporter {
     #[must_use]
     pub fn cross_domain_link(&self) -> Option<CrossDomainLink> {
         let intake = self.shared.intake.lock();
-        let installation = intake.mapper.anonymity().names_users().then(|| intake.mapper.installation_id())?;
+        let installation = intake.anonymity.names_users().then(|| intake.mapper.installation_id())?;
         CrossDomainLink::new(installation.to_string(), to_system_time(self.shared.source.moment().wall)).ok()
     }
 
@@ -218,6 +222,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) mapper: Mapper,
+    pub(super) anonymity: Anonymity,
     pub(super) resource: Resource,
     pub(super) mapped: Mapped,
 }
@@ -245,15 +250,16 @@ impl Shared {
         self.forgotten.store(false, Ordering::Release);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
-        let Intake { mapper, resource, mapped } = &mut *guard;
+        let Intake { mapper, resource, mapped, .. } = &mut *guard;
         map(mapper, resource, now, mapped);
         let chunks = chunks(mapped, self.queues.len(), now.wall);
-        if let Err(error) = self.depot.accept(chunks, std::mem::take(&mut mapped.rows)) {
+        if let Err(error) = self.depot.accept(chunks, stored(std::mem::take(&mut mapped.rows))) {
             mapper.roll_back();
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
         }
         mapper.commit();
-        let told = self.hooks.are_told().then(|| (std::mem::take(&mut mapped.events), std::mem::take(&mut mapped.sessions)));
+        let told =
+            self.hooks.are_told().then(|| (std::mem::take(&mut mapped.events), std::mem::take(&mut mapped.sessions)));
         drop(guard);
         if let Some((events, sessions)) = told {
             self.tell(&events, &sessions);
@@ -288,7 +294,7 @@ impl Shared {
         let rows = self.intake.lock().mapper.forget();
         if !rows.is_empty() {
             // An outbox that cannot write counts that itself, and forgets with its next commit at the latest.
-            let _ = self.depot.accept(Vec::new(), rows);
+            let _ = self.depot.accept(Vec::new(), stored(rows));
         }
     }
 
@@ -311,7 +317,16 @@ impl Shared {
         registry::release(&self.namespace, self);
         self.at_once(|queue| queue.courier.shutdown(timeout));
         let _ = self.depot.sync();
-        ExportReport::of(self.queues.iter().map(|queue| queue.courier.report()).collect(), self.losses.read())
+        let reports = self.queues.iter().map(|queue| {
+            let courier = &queue.courier;
+            CollectorReport {
+                endpoint: courier.endpoint().to_owned(),
+                delivered: courier.delivered(),
+                pending: courier.pending(),
+            }
+        });
+        let reports = reports.collect();
+        ExportReport::new(self.losses.read(), reports)
     }
 
     /// Does the same for all collectors at a time, so that an unreachable one costs the others nothing.
@@ -336,6 +351,11 @@ impl Hooks {
     fn are_told(&self) -> bool {
         self.on_accepted.is_some() || self.on_session_start.is_some() || self.on_session_end.is_some()
     }
+}
+
+/// The mapper's rows, as the outbox stores them.
+fn stored(rows: Vec<Row>) -> Vec<StateRow> {
+    rows.into_iter().map(|row| StateRow::new(row.table, row.key, row.value)).collect()
 }
 
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.

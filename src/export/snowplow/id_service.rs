@@ -26,7 +26,8 @@ impl IdService {
         client: Option<Arc<dyn HttpClient>>,
         connect_timeout: Duration,
     ) -> Result<Arc<dyn HttpClient>, BuildError> {
-        let (address, path) = match url.find("://").and_then(|at| url[at + 3..].find(['/', '?']).map(|it| at + 3 + it)) {
+        let (address, path) = match url.find("://").and_then(|at| url[at + 3..].find(['/', '?']).map(|it| at + 3 + it))
+        {
             Some(at) => url.split_at(at),
             None => (url, ""),
         };

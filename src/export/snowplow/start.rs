@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use opentelemetry_sdk::Resource;
 
 use super::exporter::{Intake, Queue, Shared};
-use super::map::{Mapped, Mapper};
+use super::map::{Mapped, Mapper, Row};
 use super::registry::Reservation;
 use super::{IdentityLifetime, SnowplowExporter, SnowplowExporterBuilder, StateStorage, settings};
 use crate::clock::duration_nanos;
@@ -35,6 +35,8 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     let stateless = builder.state == StateStorage::None;
     let suppressed = settings::is_suppressed(&builder.hooks);
     let known = Identity::read(reservation.name(), &rows);
+    let anonymity = content.anonymity;
+    let rows = rows.into_iter().map(|row| Row { table: row.table, key: row.key, value: row.value }).collect();
     let mapper = Mapper::new(content, rows);
     let callbacks =
         Callbacks { on_success: builder.hooks.on_success.clone(), on_failure: builder.hooks.on_failure.clone() };
@@ -49,7 +51,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     let resource = Resource::builder_empty().build();
     let shared = Arc::new(Shared {
         namespace: reservation.name().to_owned(),
-        intake: Mutex::new(Intake { mapper, resource, mapped: Mapped::default() }),
+        intake: Mutex::new(Intake { mapper, anonymity, resource, mapped: Mapped::default() }),
         depot,
         queues,
         hooks: builder.hooks,

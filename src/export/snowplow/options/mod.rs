@@ -198,7 +198,9 @@ pub(super) fn emitter(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Re
     if let Some(endpoint) = given.0.as_str() {
         return Ok(builder.with_endpoint(endpoint));
     }
-    let Value::Object(arguments) = given.0 else { return Err("give a URL, or an object of Emitter's arguments".to_owned()) };
+    let Value::Object(arguments) = given.0 else {
+        return Err("give a URL, or an object of Emitter's arguments".to_owned());
+    };
     let mut collector = match arguments.get("endpoint").and_then(Value::as_str) {
         Some(endpoint) => Collector::new(endpoint),
         None => return Err("an emitter needs its `endpoint`".to_owned()),
