@@ -24,6 +24,8 @@ pub mod collector;
 mod error;
 #[cfg(feature = "bridge")]
 pub mod export;
+#[cfg(any(feature = "snowplow", feature = "dev-collector"))]
+pub mod iglu;
 #[cfg(feature = "tracing")]
 mod layer;
 mod lifecycle;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::SessionState;
 use super::callbacks::{OptOut, SessionCallback};
 use super::collector::Header;
-use super::map::SessionState;
 use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};

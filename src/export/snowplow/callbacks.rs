@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::map::SessionState;
+use super::SessionState;
 use crate::telemetry::{Loss, LossCounters};
 
 /// An accepted event, as the callback of the builder's `on_accepted` is told of it.

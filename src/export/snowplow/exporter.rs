@@ -13,7 +13,8 @@ use opentelemetry_sdk::logs::{LogBatch, LogExporter};
 use super::builder::Hooks;
 use super::callbacks::guarded;
 use super::collector::target;
-use super::map::{Mapped, Mapper, Row};
+use super::map::Mapper;
+use super::mapped::{Mapped, MappedRecord, SessionChange};
 use super::protocol::SnowplowProtocol;
 use super::{
     AcceptedEvent, Anonymity, CrossDomainLink, SnowplowExporterBuilder, SnowplowSpanExporter, Subject, registry,
@@ -23,7 +24,7 @@ use crate::error::BuildError;
 use crate::export::delivery::Courier;
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, CollectorReport, ExportReport, StateRow};
+use crate::export::{Chunk, CollectorReport, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -150,11 +151,12 @@ impl SnowplowExporter {
         self.shared.queues.iter().for_each(|queue| queue.courier.resume());
     }
 
-    /// A link for [`decorate_url`](super::decorate_url), followed now by this installation; `None` while users are not named.
+    /// A link for [`decorate_url`](super::decorate_url), followed now by this installation; `None` while users are not named, and
+    /// before the first event that named the installation.
     #[must_use]
     pub fn cross_domain_link(&self) -> Option<CrossDomainLink> {
         let intake = self.shared.intake.lock();
-        let installation = intake.anonymity.names_users().then(|| intake.mapper.installation_id())?;
+        let installation = intake.mapper.installation_id().filter(|_| intake.anonymity.names_users())?;
         CrossDomainLink::new(installation.to_string(), to_system_time(self.shared.source.moment().wall)).ok()
     }
 
@@ -253,7 +255,7 @@ impl Shared {
         let Intake { mapper, resource, mapped, .. } = &mut *guard;
         map(mapper, resource, now, mapped);
         let chunks = chunks(mapped, self.queues.len(), now.wall);
-        if let Err(error) = self.depot.accept(chunks, stored(std::mem::take(&mut mapped.rows))) {
+        if let Err(error) = self.depot.accept(chunks, std::mem::take(&mut mapped.rows)) {
             mapper.roll_back();
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
         }
@@ -267,7 +269,7 @@ impl Shared {
         Ok(())
     }
 
-    fn tell(&self, events: &[super::map::MappedRecord], sessions: &[super::map::SessionChange]) {
+    fn tell(&self, events: &[MappedRecord], sessions: &[SessionChange]) {
         for change in sessions {
             let callback = if change.started { &self.hooks.on_session_start } else { &self.hooks.on_session_end };
             if let Some(callback) = callback {
@@ -294,7 +296,7 @@ impl Shared {
         let rows = self.intake.lock().mapper.forget();
         if !rows.is_empty() {
             // An outbox that cannot write counts that itself, and forgets with its next commit at the latest.
-            let _ = self.depot.accept(Vec::new(), stored(rows));
+            let _ = self.depot.accept(Vec::new(), rows);
         }
     }
 
@@ -351,11 +353,6 @@ impl Hooks {
     fn are_told(&self) -> bool {
         self.on_accepted.is_some() || self.on_session_start.is_some() || self.on_session_end.is_some()
     }
-}
-
-/// The mapper's rows, as the outbox stores them.
-fn stored(rows: Vec<Row>) -> Vec<StateRow> {
-    rows.into_iter().map(|row| StateRow::new(row.table, row.key, row.value)).collect()
 }
 
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use opentelemetry_sdk::Resource;
 
 use super::exporter::{Intake, Queue, Shared};
-use super::map::{Mapped, Mapper, Row};
+use super::map::Mapper;
+use super::mapped::Mapped;
 use super::registry::Reservation;
 use super::{IdentityLifetime, SnowplowExporter, SnowplowExporterBuilder, StateStorage, settings};
 use crate::clock::duration_nanos;
@@ -36,8 +37,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     let suppressed = settings::is_suppressed(&builder.hooks);
     let known = Identity::read(reservation.name(), &rows);
     let anonymity = content.anonymity;
-    let rows = rows.into_iter().map(|row| Row { table: row.table, key: row.key, value: row.value }).collect();
-    let mapper = Mapper::new(content, rows);
+    let mapper = Mapper::new(content, &rows);
     let callbacks =
         Callbacks { on_success: builder.hooks.on_success.clone(), on_failure: builder.hooks.on_failure.clone() };
     let queues = destinations.into_iter().zip(0..).map(|(to, queue)| {
