@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::logs::AnyValue;
 use otel_session::export::snowplow::{
-    Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage, StructuredEvent, Subject,
+    Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage,
+    StructuredEvent, Subject,
 };
 use serde_json::json;
 
@@ -48,7 +49,10 @@ fn a_session_end_carries_the_session_that_ended() {
     rig.end(FIRST);
     let end = rig.collector.wait_events(3).remove(2);
     let session = end.entity("client_session").unwrap();
-    assert_eq!((end.text("sid"), &session["sessionIndex"], &session["eventIndex"]), (Some(FIRST), &json!(1), &json!(2)));
+    assert_eq!(
+        (end.text("sid"), &session["sessionIndex"], &session["eventIndex"]),
+        (Some(FIRST), &json!(1), &json!(2))
+    );
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn every_field_of_the_subject_is_sent_and_the_records_own_win() {
     let subject = Subject::new()
         .with_platform(Platform::Mobile)
         .with_user_id("ada")
-        .with_domain_user_id("d5c4")
+        .with_domain_user_id("D5C4A3B2-0000-4000-8000-000000000001")
         .with_domain_session_id(SECOND)
         .with_domain_session_index(7)
         .with_network_user_id("n1")
@@ -137,7 +141,7 @@ fn every_field_of_the_subject_is_sent_and_the_records_own_win() {
     for (key, value) in [
         ("p", "mob"),
         ("uid", "ada"),
-        ("duid", "d5c4"),
+        ("duid", "d5c4a3b2-0000-4000-8000-000000000001"),
         ("sid", SECOND),
         ("vid", "7"),
         ("tnuid", "n1"),
@@ -152,6 +156,8 @@ fn every_field_of_the_subject_is_sent_and_the_records_own_win() {
         assert_eq!(events[0].text(key), Some(value), "{key}");
     }
     let own = &events[1];
+    assert_ne!(own.text("duid"), events[0].text("duid"));
+    assert_eq!(own.entity("client_session").unwrap()["userId"].as_str(), own.text("duid"));
     assert_eq!((own.text("uid"), own.text("ip")), (Some("bob"), Some("198.51.100.9")));
     assert_eq!((own.text("sid"), own.text("vid"), own.text("lang")), (Some(FIRST), Some("1"), Some("en-GB")));
 }
@@ -260,7 +266,10 @@ fn a_mapping_makes_other_events_and_attaches_entities() {
     let events = rig.collector.wait_events(2);
     assert_eq!(events[0].entity("cart"), Some(json!({"items": 3})));
     assert_eq!(events[0].entity("client_session").unwrap()["sessionId"], FIRST);
-    assert_eq!((events[1].text("e"), events[1].text("se_ca"), events[1].text("se_va")), (Some("se"), Some("shop"), Some("9.5")));
+    assert_eq!(
+        (events[1].text("e"), events[1].text("se_ca"), events[1].text("se_va")),
+        (Some("se"), Some("shop"), Some("9.5"))
+    );
 }
 
 #[test]
@@ -336,14 +345,17 @@ fn callbacks_tell_of_sessions_and_of_accepted_events() {
     let (starts, ends, accepted) = (tell(&told), tell(&told), tell(&told));
     let rig = Rig::with(|builder| {
         builder
-            .on_session_start(move |it| starts.lock().unwrap().push(format!("start {} {}", it.session_id, it.session_index)))
+            .on_session_start(move |it| {
+                starts.lock().unwrap().push(format!("start {} {}", it.session_id, it.session_index))
+            })
             .on_session_end(move |it| ends.lock().unwrap().push(format!("end {}", it.session_id)))
             .on_accepted(move |it| accepted.lock().unwrap().push(format!("accepted {}", it.event_id)))
     });
     rig.start(FIRST);
     rig.event("session.start", SECOND, &[("session.previous_id", FIRST)]);
     rig.end(FIRST);
-    let ids: Vec<_> = rig.collector.wait_events(3).iter().map(|it| format!("accepted {}", it.text("eid").unwrap())).collect();
+    let ids: Vec<_> =
+        rig.collector.wait_events(3).iter().map(|it| format!("accepted {}", it.text("eid").unwrap())).collect();
     let told = told.lock().unwrap();
     // An end that the next start implied is told once.
     let expected = [

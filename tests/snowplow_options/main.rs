@@ -3,8 +3,10 @@
 
 mod content;
 mod cookies;
+mod delivery;
 mod links;
 mod privacy;
 mod recorder;
 mod registry;
+mod requests;
 mod rig;

@@ -127,9 +127,7 @@ fn the_users_hook_and_a_file_opt_out() {
     let out = Arc::new(AtomicBool::new(false));
     let file = std::env::temp_dir().join(format!("b-opts-opt-out-{}", std::process::id()));
     let asked = out.clone();
-    let rig = Rig::with(|builder| {
-        builder.with_opt_out(move || asked.load(Ordering::Acquire)).with_opt_out_file(&file)
-    });
+    let rig = Rig::with(|builder| builder.with_opt_out(move || asked.load(Ordering::Acquire)).with_opt_out_file(&file));
     rig.start(FIRST);
     out.store(true, Ordering::Release);
     rig.named(FIRST);
@@ -182,7 +180,11 @@ pub fn alone(test: &str, variables: &[(&str, &str)]) -> bool {
         return true;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").env_remove("DO_NOT_TRACK").env_remove("OTEL_SDK_DISABLED");
+    child
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .env_remove("DO_NOT_TRACK")
+        .env_remove("OTEL_SDK_DISABLED");
     let output = child.envs(variables.iter().copied()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));

@@ -92,8 +92,7 @@ impl Recorder {
     #[track_caller]
     fn wait(&self, enough: impl Fn(&[Recorded]) -> bool, what: &str) -> Vec<Recorded> {
         let (kept, more) = &*self.kept;
-        let (kept, late) =
-            more.wait_timeout_while(kept.lock().unwrap(), BOUND, |requests| !enough(requests)).unwrap();
+        let (kept, late) = more.wait_timeout_while(kept.lock().unwrap(), BOUND, |requests| !enough(requests)).unwrap();
         assert!(!late.timed_out(), "waited for {what}, got {} requests", kept.len());
         kept.clone()
     }

@@ -15,7 +15,9 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 fn a_namespace_is_taken_once_and_free_again_when_its_exporter_is_gone() {
     let first = snowplow::create("registry-once", NOWHERE).unwrap();
     let error = snowplow::create("registry-once", NOWHERE).unwrap_err();
-    assert!(matches!(&error, BuildError::Setting { setting: "with_namespace", value, .. } if value.contains("registry-once")));
+    assert!(
+        matches!(&error, BuildError::Setting { setting: "with_namespace", value, .. } if value.contains("registry-once"))
+    );
     assert!(error.to_string().contains("snowplow::get"), "{error}");
     drop(first);
     let again = snowplow::create("registry-once", NOWHERE).unwrap();

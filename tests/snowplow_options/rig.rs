@@ -28,10 +28,7 @@ impl Rig {
         Self::on(Recorder::start(), configure)
     }
 
-    pub fn on(
-        collector: Recorder,
-        configure: impl FnOnce(SnowplowExporterBuilder) -> SnowplowExporterBuilder,
-    ) -> Self {
+    pub fn on(collector: Recorder, configure: impl FnOnce(SnowplowExporterBuilder) -> SnowplowExporterBuilder) -> Self {
         let builder = SnowplowExporter::builder().with_endpoint(collector.url());
         let exporter = configure(builder).build().unwrap_or_else(|error| panic!("{error}"));
         Self::around(collector, exporter)
