@@ -44,6 +44,8 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "snowplow")]
+pub use export::snowplow::{SnowplowExporter, SnowplowExporterBuilder};
 #[cfg(feature = "tracing")]
 pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;

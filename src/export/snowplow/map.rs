@@ -280,12 +280,14 @@ impl Mapper {
         }
         let of_subject =
             |key: &str| self.settings.subject.fields().iter().find(|(known, _)| *known == key).map(|(_, it)| it);
-        let user_id = known.user_id.as_deref().or_else(|| of_subject("uid").map(String::as_str));
-        if let Some(user_id) = user_id {
+        if let Some(user_id) = known.user_id.as_deref() {
             return self.ids.derive(user_id);
         }
         if let Some(id) = of_subject("duid") {
             return dashed(id).unwrap_or_else(|| self.ids.derive(id));
+        }
+        if let Some(user_id) = of_subject("uid") {
+            return self.ids.derive(user_id);
         }
         *self.installation.id.get_or_insert_with(|| self.randoms.next())
     }
