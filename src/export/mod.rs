@@ -12,5 +12,7 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+#[cfg(feature = "opentracker")]
+pub mod opentracker;
 
 pub use chunk::{Chunk, ChunkEvent};
