@@ -44,6 +44,8 @@ pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
 #[cfg(feature = "tracing")]
 pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
+#[cfg(feature = "opentracker")]
+pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};

@@ -10,16 +10,23 @@
 //! `docs/manual/opentracker.md` lists every rule of Opentracker's reference with what the bridge does about it.
 
 mod anonymity;
+mod builder;
+mod exporter;
 mod ids;
 mod map;
 mod properties;
+mod protocol;
 mod query;
+mod settings;
 mod value;
 
 pub use anonymity::Anonymity;
+pub use builder::OpentrackerExporterBuilder;
+pub use exporter::OpentrackerExporter;
 pub use ids::ID_NAMESPACE;
 pub use map::OldRecords;
 pub use properties::{Properties, RESERVED_NAMES};
+pub use protocol::Method;
 
 #[cfg(test)]
 mod tests;
