@@ -14,5 +14,12 @@
 mod chunk;
 #[cfg(feature = "opentracker")]
 pub mod opentracker;
+#[cfg(feature = "testing")]
+mod failpoint;
+#[cfg(not(feature = "testing"))]
+#[path = "no_failpoint.rs"]
+mod failpoint;
+mod outbox;
 
 pub use chunk::{Chunk, ChunkEvent};
+pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
