@@ -42,10 +42,10 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
-#[cfg(feature = "tracing")]
-pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 #[cfg(feature = "opentracker")]
 pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
+#[cfg(feature = "tracing")]
+pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;
 pub use session::{EndReason, EndedSession, Session, SessionId, Transition};
 pub use sessions::{Sessions, SessionsBuilder};

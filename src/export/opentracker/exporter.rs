@@ -16,9 +16,10 @@ use super::{Anonymity, OpentrackerExporterBuilder, settings};
 use crate::clock::Source;
 use crate::error::BuildError;
 use crate::export::delivery::{Callbacks, Courier, DeliverySettings};
+use crate::export::endpoint::Endpoint;
 use crate::export::opt_out::{OptOut, environment_opts_out};
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, CollectorReport, Endpoint, ExportReport};
+use crate::export::{Chunk, CollectorReport, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -169,7 +170,8 @@ impl Shared {
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
         let resource = self.resource.lock().clone();
-        let events = batch.iter().filter_map(|(record, scope)| self.mapper.map(record, scope, &resource, anonymity, now));
+        let events =
+            batch.iter().filter_map(|(record, scope)| self.mapper.map(record, scope, &resource, anonymity, now));
         let mut chunks: Vec<Chunk> = Vec::new();
         for event in events {
             if chunks.last().is_none_or(|chunk| chunk.events.len() >= Chunk::MAX_EVENTS) {

@@ -48,7 +48,10 @@ pub(super) struct OpentrackerProtocol {
 
 impl fmt::Debug for OpentrackerProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpentrackerProtocol").field("method", &self.method).field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("OpentrackerProtocol")
+            .field("method", &self.method)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use super::builder::{Content, Transport};
 use super::properties::{name_problem, property_name};
 use super::value::MAX_VALUE_BYTES;
 use crate::error::BuildError;
-use crate::export::Endpoint;
+use crate::export::endpoint::Endpoint;
 
 pub(super) fn check_namespace(namespace: &str) -> Result<(), BuildError> {
     if is_text(namespace, MAX_NAMESPACE_BYTES) {
@@ -21,14 +21,22 @@ pub(super) fn check_namespace(namespace: &str) -> Result<(), BuildError> {
 pub(super) fn check_content(content: &Content) -> Result<(), BuildError> {
     let site = content.site.as_str();
     if site.is_empty() {
-        return refuse("with_site", "\"\"".into(), "a site is required: the name under which it is registered at Opentracker");
+        return refuse(
+            "with_site",
+            "\"\"".into(),
+            "a site is required: the name under which it is registered at Opentracker",
+        );
     }
     if !is_text(site, MAX_SITE_BYTES) || site.contains(char::is_whitespace) || site.contains("://") {
         let fix = "use the site's registered name, such as example.com: 1 to 255 bytes, no spaces, no scheme";
         return refuse("with_site", format!("{site:?}"), fix);
     }
     if content.max_age.is_zero() {
-        return refuse("with_max_age", "0ns".into(), "every record would be too old; use more than zero, such as 60 days");
+        return refuse(
+            "with_max_age",
+            "0ns".into(),
+            "every record would be too old; use more than zero, such as 60 days",
+        );
     }
     if !(MIN_EVENT_BYTES..=MAX_EVENT_BYTES).contains(&content.max_event_bytes) {
         return refuse("with_max_event_bytes", content.max_event_bytes.to_string(), "use 8,192 to 900,000 bytes");
@@ -38,7 +46,11 @@ pub(super) fn check_content(content: &Content) -> Result<(), BuildError> {
             return refuse("with_property", format!("{name:?}"), problem);
         }
         if value.len() > MAX_VALUE_BYTES {
-            return refuse("with_property", format!("{name:?}"), "a property's value has at most 4,096 bytes; shorten it");
+            return refuse(
+                "with_property",
+                format!("{name:?}"),
+                "a property's value has at most 4,096 bytes; shorten it",
+            );
         }
     }
     for (attribute, name) in &content.renamed {
