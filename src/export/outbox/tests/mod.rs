@@ -1,6 +1,8 @@
 //! What the tests of the outbox share.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;
