@@ -40,6 +40,7 @@ pub(super) struct Content {
     pub(super) proxy: bool,
     pub(super) logs: bool,
     pub(super) skip_without_session: bool,
+    pub(super) user_without_session: bool,
     pub(super) max_age: Duration,
     pub(super) old_records: OldRecords,
     pub(super) max_event_bytes: usize,
@@ -108,6 +109,7 @@ impl Default for OpentrackerExporterBuilder {
             proxy: true,
             logs: false,
             skip_without_session: false,
+            user_without_session: false,
             max_age: Duration::from_secs(60 * 24 * 60 * 60),
             old_records: OldRecords::Drop,
             max_event_bytes: 65_536,
@@ -166,6 +168,13 @@ impl OpentrackerExporterBuilder {
     /// always refused.
     pub fn with_skip_without_session(mut self, skip: bool) -> Self {
         self.content.skip_without_session = skip;
+        self
+    }
+
+    /// Whether records without `session.id` that name a user carry `uid` alone, so that Opentracker begins a new session of
+    /// that user with each of them. Default: no; then `user.id` is an ordinary property of such records.
+    pub fn with_user_without_session(mut self, send: bool) -> Self {
+        self.content.user_without_session = send;
         self
     }
 

@@ -224,6 +224,7 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
         proxy: content.proxy,
         logs: content.logs,
         skip_without_session: content.skip_without_session,
+        user_without_session: content.user_without_session,
         max_age: settings::nanos(content.max_age),
         old_records: content.old_records,
         max_event_bytes: content.max_event_bytes,
@@ -233,6 +234,7 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
         renamed: content.renamed,
         resource_attributes: content.resource_attributes,
         losses: Arc::clone(&losses),
+        warned_of_age: AtomicBool::new(false),
     };
     let (depot, _) = Depot::open(outbox, 1, source.clone(), Arc::clone(&losses))?;
     let callbacks = Callbacks { on_success: hooks.on_success, on_failure: hooks.on_failure };

@@ -9,7 +9,7 @@ use crate::error::MAX_ID_BYTES;
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     pub(super) session: Option<String>,
-    /// Never without a session.
+    /// Never alone on a record that has a session.
     pub(super) user: Option<String>,
     /// Ids that could not be sent as they are.
     pub(super) losses: u64,

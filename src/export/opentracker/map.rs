@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::AnyValue;
@@ -38,12 +39,13 @@ pub enum OldRecords {
 }
 
 /// What a mapper is told once. The builder has checked it.
-#[derive(Clone)]
 pub(super) struct Mapper {
     pub(super) site: String,
     pub(super) proxy: bool,
     pub(super) logs: bool,
     pub(super) skip_without_session: bool,
+    /// Records without a session carry the user alone.
+    pub(super) user_without_session: bool,
     /// In nanoseconds.
     pub(super) max_age: i64,
     pub(super) old_records: OldRecords,
@@ -57,6 +59,7 @@ pub(super) struct Mapper {
     /// Attributes of the resource that every event carries.
     pub(super) resource_attributes: Vec<String>,
     pub(super) losses: Arc<LossCounters>,
+    pub(super) warned_of_age: AtomicBool,
 }
 
 /// An event as it waits in the outbox.
@@ -96,7 +99,7 @@ impl Mapper {
         }
         let time = record.time(now);
         if now.saturating_sub(time) > self.max_age {
-            self.losses.add(Loss::EventTooOld, 1);
+            self.note_old_record();
             if self.old_records == OldRecords::Drop {
                 return None;
             }
@@ -130,6 +133,17 @@ impl Mapper {
         Some(Event { id, lane, query: query.into_bytes() })
     }
 
+    /// Counts every old record, and warns of the first.
+    fn note_old_record(&self) {
+        self.losses.add(Loss::EventTooOld, 1);
+        if !self.warned_of_age.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target: "otel_session",
+                "a record is older than Opentracker keeps data (with_max_age); this is said once, and every one is counted"
+            );
+        }
+    }
+
     /// Named records, plain logs if they are on; then the filter decides. One that panics has not refused anything.
     fn selects(&self, record: &Read<'_>) -> bool {
         if record.name.is_none() && !self.logs {
@@ -149,17 +163,25 @@ impl Mapper {
                 self.losses.add(Loss::EventWithoutSession, 1);
                 return None;
             }
-            // A user alone would open a session at Opentracker with every event.
-            return Some(Ids::default());
+            // A user alone opens a session at Opentracker with every event.
+            let user = if self.user_without_session { self.user(record, anonymity) } else { Ok(None) };
+            let losses = u64::from(user.is_err());
+            return Some(Ids { user: user.unwrap_or_default(), losses, ..Ids::default() });
         };
         let Some(session) = ids::session_id(session) else {
             self.losses.add(Loss::EventSessionId, 1);
             return None;
         };
+        let user = self.user(record, anonymity);
+        let losses = u64::from(user.is_err());
+        let session = anonymity.names_sessions().then_some(session);
+        Some(Ids { session, user: user.unwrap_or_default(), losses, is_of_session: true })
+    }
+
+    /// The user to send, if there is one; an error if it cannot be sent.
+    fn user(&self, record: &Read<'_>, anonymity: Anonymity) -> Result<Option<String>, ()> {
         let user = record.value(USER_ID).or_else(|| record.value(ENDUSER_ID)).filter(|_| anonymity.names_users());
-        let valid = user.and_then(ids::user_id);
-        let losses = u64::from(user.is_some() && valid.is_none());
-        Some(Ids { session: anonymity.names_sessions().then_some(session), user: valid, losses, is_of_session: true })
+        user.map(|user| ids::user_id(user).ok_or(())).transpose()
     }
 
     fn properties(&self, record: &Read<'_>, ids: &Ids, resource: &Resource, anonymity: Anonymity) -> Properties {

@@ -25,6 +25,7 @@ fn mapper() -> Mapper {
         proxy: true,
         logs: true,
         skip_without_session: false,
+        user_without_session: false,
         max_age: 60 * 24 * 60 * 60 * 1_000_000_000,
         old_records: OldRecords::Drop,
         max_event_bytes: 65_536,
@@ -34,6 +35,7 @@ fn mapper() -> Mapper {
         renamed: Default::default(),
         resource_attributes: Vec::new(),
         losses: Arc::new(LossCounters::default()),
+        warned_of_age: Default::default(),
     }
 }
 
