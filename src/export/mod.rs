@@ -27,6 +27,8 @@ mod opt_out;
 mod outbox;
 mod report;
 mod retry;
+#[cfg(feature = "snowplow")]
+pub mod snowplow;
 
 pub use chunk::{Chunk, ChunkEvent};
 pub use delivery::{Delivered, Failed};

@@ -133,6 +133,12 @@ impl Outbox {
         self
     }
 
+    /// Whether what it holds outlives the process.
+    #[cfg_attr(not(feature = "snowplow"), expect(dead_code, reason = "asked by exporters"))]
+    pub(crate) fn is_durable(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// The store, if there is one, and the limits of each of `queues` collectors.
     fn into_parts(self, queues: u16) -> Result<(Option<Box<dyn OutboxStore>>, Limits), BuildError> {
         const MEMORY_BYTES: u64 = 64 << 20;
