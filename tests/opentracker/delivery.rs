@@ -12,7 +12,7 @@ use otel_session::export::opentracker::{Anonymity, Method};
 use otel_session::testing::ManualClock;
 use otel_session::{Loss, OpentrackerExporter};
 
-use crate::crash::Random;
+use crate::crash::{Random, Scratch};
 use crate::records::{event, export};
 use crate::sink::{Call, Reply, Sink};
 use crate::{LONG, builder, now, properties, value};
@@ -310,8 +310,8 @@ fn age_is_told_by_the_exporters_clock() {
 
 #[test]
 fn events_wait_in_a_file_for_the_next_exporter() {
-    let path = std::env::temp_dir().join(format!("b-open-wait-{}.db", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let scratch = Scratch::new("opentracker-wait");
+    let path = scratch.path("outbox.db");
     let (sink, calls) = sink(|_| Reply::ok(""));
     let open =
         || -> OpentrackerExporter { builder(&sink.endpoint()).with_outbox(Outbox::sqlite(&path)).build().unwrap() };
@@ -322,5 +322,4 @@ fn events_wait_in_a_file_for_the_next_exporter() {
     drop(exporter);
     assert_eq!(open().shutdown(LONG).delivered, 1);
     assert_eq!(value(&sent(&calls.lock().unwrap()[0]), "n"), Some("1"));
-    let _ = std::fs::remove_file(&path);
 }

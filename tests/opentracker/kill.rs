@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use opentelemetry::logs::AnyValue;
 use otel_session::export::Outbox;
 
-use crate::crash::{Plan, Random, Task, run};
+use crate::crash::{Plan, Random, Scratch, Task, run};
 use crate::records::{event, export};
 use crate::sink::{Reply, Sink};
 use crate::{LONG, builder, now, properties, value};
@@ -39,9 +39,8 @@ fn every_accepted_event_arrives_through_kill_minus_9_in_its_sessions_order_and_u
             _ => Reply::ok("4454d621-e056-4afc-bb5b-063a3f98e4a7"),
         }
     });
-    let outbox = std::env::temp_dir().join(format!("b-open-kill-{}.db", std::process::id()));
-    remove(&outbox);
-    let accepted = run(plan, "kill::child", &outbox, &sink.endpoint());
+    let scratch = Scratch::new("opentracker-kill");
+    let accepted = run(plan, "kill::child", &scratch.path("outbox.db"), &sink.endpoint());
     let arrivals = arrivals.lock().unwrap();
     let arrived: BTreeSet<u64> = arrivals.iter().map(|(number, ..)| *number).collect();
     let lost: Vec<_> = accepted.iter().filter(|number| !arrived.contains(number)).collect();
@@ -68,7 +67,6 @@ fn every_accepted_event_arrives_through_kill_minus_9_in_its_sessions_order_and_u
         arrived.len(),
         arrivals.len()
     );
-    remove(&outbox);
 }
 
 /// The work of a child process; without a task it is no test.
@@ -95,10 +93,4 @@ fn child() {
     }
     let report = exporter.shutdown(LONG);
     assert_eq!((report.pending, report.dropped.total()), (0, 0), "{report}");
-}
-
-fn remove(outbox: &std::path::Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", outbox.display()));
-    }
 }

@@ -1,7 +1,7 @@
 //! The bridge to Opentracker, from records to what a collector gets.
 
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
-#![allow(unreachable_pub)] // what test crates share is public to each
+#![allow(dead_code, unreachable_pub)] // what test crates share is public to each, and each uses a part
 
 #[path = "../support/crash.rs"]
 mod crash;

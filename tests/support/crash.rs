@@ -199,6 +199,28 @@ fn note(accepted: &mut Vec<u64>, line: &str) {
     }
 }
 
+/// A folder that is empty at first, and gone in the end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("otel-session-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Random numbers that a seed repeats (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Random(pub u64);
