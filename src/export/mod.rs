@@ -20,6 +20,10 @@ mod failpoint;
 #[path = "no_failpoint.rs"]
 mod failpoint;
 mod http;
+#[cfg(feature = "opentracker")]
+pub mod opentracker;
+#[cfg(feature = "opentracker")]
+mod opt_out;
 mod outbox;
 mod report;
 mod retry;
