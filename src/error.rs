@@ -23,8 +23,19 @@ pub enum BuildError {
         /// Why it was refused.
         problem: InvalidSessionId,
     },
-    /// The keeper thread could not be started.
+    /// A thread of ours could not be started.
     Thread(std::io::Error),
+    /// A setting of a bridge cannot work.
+    Setting {
+        /// The name of the builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong with it, and what to use instead.
+        fix: String,
+    },
+    /// The outbox of a bridge could not be opened; the message names its place.
+    Outbox(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl fmt::Display for BuildError {
@@ -34,7 +45,9 @@ impl fmt::Display for BuildError {
             Self::Text { setting, problem } => {
                 write!(f, "{setting}: {problem}; use 1 to 200 bytes without control characters")
             }
-            Self::Thread(error) => write!(f, "the keeper thread could not be started: {error}"),
+            Self::Thread(error) => write!(f, "a thread could not be started: {error}"),
+            Self::Setting { setting, value, fix } => write!(f, "{setting}({value}): {fix}"),
+            Self::Outbox(error) => write!(f, "with_outbox: {error}"),
         }
     }
 }
@@ -42,9 +55,10 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Duration { .. } => None,
+            Self::Duration { .. } | Self::Setting { .. } => None,
             Self::Text { problem, .. } => Some(problem),
             Self::Thread(error) => Some(error),
+            Self::Outbox(error) => Some(&**error),
         }
     }
 }

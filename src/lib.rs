@@ -22,6 +22,8 @@ mod clock;
 #[cfg(feature = "dev-collector")]
 pub mod collector;
 mod error;
+#[cfg(feature = "bridge")]
+pub mod export;
 #[cfg(feature = "tracing")]
 mod layer;
 mod lifecycle;

@@ -120,4 +120,24 @@ pub mod loss_reason {
     pub const INVALID_USER: &str = "invalid_user";
     /// A span found the queue of the batch processor full.
     pub const SPAN_QUEUE_FULL: &str = "span_queue_full";
+    /// An event was dropped because the outbox of a bridge was full.
+    pub const OUTBOX_FULL: &str = "outbox_full";
+    /// An event was dropped because it waited in the outbox of a bridge for longer than the age limit.
+    pub const OUTBOX_AGE: &str = "outbox_age";
+    /// An event was not accepted because the outbox of a bridge could not store it.
+    pub const OUTBOX_ERROR: &str = "outbox_error";
+    /// An event was dropped because it alone is larger than a request may be.
+    pub const EVENT_TOO_LARGE: &str = "event_too_large";
+    /// An event was dropped because the collector answered its request with a status that is not retried.
+    pub const EVENT_REJECTED: &str = "event_rejected";
+    /// A lifecycle event without a session id was not accepted by a bridge.
+    pub const EVENT_WITHOUT_SESSION: &str = "event_without_session";
+    /// An event was not accepted by a bridge because its session id is not what the policy demands.
+    pub const EVENT_SESSION_ID: &str = "event_session_id";
+    /// A value of an event was cut, replaced or left out, because its destination allows no such value.
+    pub const EVENT_FIELD: &str = "event_field";
+    /// A filter, mapping or callback of a bridge panicked.
+    pub const EVENT_FILTER_PANIC: &str = "event_filter_panic";
+    /// An event was still waiting in an outbox that is not durable when its bridge shut down.
+    pub const EVENT_UNDELIVERED: &str = "event_undelivered";
 }

@@ -50,11 +50,31 @@ pub enum Loss {
     InvalidUser,
     /// A span found the queue of the batch processor full. Counted at flush and shutdown.
     SpanQueueFull,
+    /// An event was dropped because the outbox of a bridge was full: the oldest or the newest, as configured.
+    OutboxFull,
+    /// An event was dropped because it waited in the outbox of a bridge for longer than the age limit.
+    OutboxAge,
+    /// An event was not accepted because the outbox of a bridge could not store it; `export()` returned an error.
+    OutboxError,
+    /// An event was dropped because it alone is larger than a request may be: by our own limit, or by a 413 of the collector.
+    EventTooLarge,
+    /// An event was dropped because the collector answered its request with a status that is not retried.
+    EventRejected,
+    /// A `session.start` or `session.end` without a session id, or any record without one where those are skipped, was not accepted by a bridge.
+    EventWithoutSession,
+    /// An event was not accepted by a bridge because its session id is not what the policy demands.
+    EventSessionId,
+    /// A value of an event was cut, replaced or left out, because its destination allows no such value. The event itself was accepted.
+    EventField,
+    /// A filter, mapping or callback of a bridge panicked; what it was called for went on without it.
+    EventFilterPanic,
+    /// An event was still waiting in an outbox that is not durable when its bridge shut down.
+    EventUndelivered,
 }
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 28] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
@@ -73,6 +93,16 @@ impl Loss {
         Self::LogExport,
         Self::InvalidUser,
         Self::SpanQueueFull,
+        Self::OutboxFull,
+        Self::OutboxAge,
+        Self::OutboxError,
+        Self::EventTooLarge,
+        Self::EventRejected,
+        Self::EventWithoutSession,
+        Self::EventSessionId,
+        Self::EventField,
+        Self::EventFilterPanic,
+        Self::EventUndelivered,
     ];
 
     /// The value of the attribute `otel_session.loss.reason`.
@@ -97,6 +127,16 @@ impl Loss {
             Self::LogExport => loss_reason::LOG_EXPORT,
             Self::InvalidUser => loss_reason::INVALID_USER,
             Self::SpanQueueFull => loss_reason::SPAN_QUEUE_FULL,
+            Self::OutboxFull => loss_reason::OUTBOX_FULL,
+            Self::OutboxAge => loss_reason::OUTBOX_AGE,
+            Self::OutboxError => loss_reason::OUTBOX_ERROR,
+            Self::EventTooLarge => loss_reason::EVENT_TOO_LARGE,
+            Self::EventRejected => loss_reason::EVENT_REJECTED,
+            Self::EventWithoutSession => loss_reason::EVENT_WITHOUT_SESSION,
+            Self::EventSessionId => loss_reason::EVENT_SESSION_ID,
+            Self::EventField => loss_reason::EVENT_FIELD,
+            Self::EventFilterPanic => loss_reason::EVENT_FILTER_PANIC,
+            Self::EventUndelivered => loss_reason::EVENT_UNDELIVERED,
         }
     }
 }
@@ -191,7 +231,7 @@ mod tests {
         }
         let losses = counters.read();
         assert_eq!(losses.count(Loss::InvalidScope), 12);
-        assert_eq!(losses.total(), (0..18).sum::<u64>());
+        assert_eq!(losses.total(), (0..Loss::ALL.len() as u64).sum::<u64>());
         assert_eq!(Losses::default().to_string(), "none");
     }
 }

@@ -1,0 +1,16 @@
+//! The bridges: exporters that take logs with a `session.id` from any log pipeline to Snowplow and Opentracker.
+//!
+//! ```text
+//! LogExporter::export ─ map ─> chunks of encoded events ─ accept ─> outbox ─ take ─> delivery thread ─ http ─> collector
+//!                        └─ session table ── state rows ──┘           └──── settle: 2xx, or a named, counted drop ──┘
+//! ```
+//!
+//! An event is *accepted* when the outbox has committed it, inside `export()`. Its id, its times and its numbers are fixed
+//! there; every attempt to deliver it sends the same bytes, but for the time of sending. It leaves the outbox only by a 2xx
+//! of its collector or by a drop that is counted under its own name ([`Loss`](crate::Loss)).
+//!
+//! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
+
+mod chunk;
+
+pub use chunk::{Chunk, ChunkEvent};
