@@ -12,6 +12,9 @@ use crate::sink::{Counts, Sink};
 /// The event that all send, for those that are told it as JSON.
 pub(crate) const EVENT: &str = include_str!("event.json");
 
+/// Requests that the crate may have under way; beyond four nothing changes as long as replies come at once.
+const IN_FLIGHT: &str = "32";
+
 /// Events that are handed over at once, and how often after a round that warms up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
@@ -24,10 +27,8 @@ pub(crate) const A_FEW: Load = Load { round: 130, rounds: 1 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contender {
-    /// The crate `snowplow_tracker`, with at most so many requests under way.
-    Crate {
-        in_flight: u32,
-    },
+    /// The crate `snowplow_tracker`.
+    Crate,
     Python {
         emitter: &'static str,
     },
@@ -53,7 +54,7 @@ pub(crate) struct Outcome {
 impl Contender {
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![
-            Self::Crate { in_flight: 8 },
+            Self::Crate,
             Self::Python { emitter: "Emitter" },
             Self::Python { emitter: "AsyncEmitter" },
             Self::Node,
@@ -65,7 +66,7 @@ impl Contender {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Crate { .. } => "snowplow_tracker 0.2.0",
+            Self::Crate => "snowplow_tracker 0.2.0",
             Self::Python { emitter: "Emitter" } => "Python 1.1.0, Emitter",
             Self::Python { .. } => "Python 1.1.0, AsyncEmitter",
             Self::Node => "Node 4.8.0",
@@ -82,7 +83,7 @@ impl Contender {
     /// Enough for a second or so.
     pub(crate) fn load(&self, quick: bool) -> Load {
         let (round, rounds) = match self {
-            Self::Crate { .. } => (50_000, 4),
+            Self::Crate => (50_000, 4),
             Self::Python { .. } | Self::Node => (5_000, 3),
             Self::Ours { .. } => (51_200, 10),
         };
@@ -92,7 +93,7 @@ impl Contender {
     /// With replies delayed by 50 ms; the backlog is the round.
     pub(crate) fn load_delayed(&self, quick: bool) -> Load {
         let round = match self {
-            Self::Crate { .. } => 10_000,
+            Self::Crate => 10_000,
             Self::Python { .. } | Self::Node => 1_000,
             Self::Ours { filled: false, .. } => 5_120,
             Self::Ours { filled: true, .. } => 51_200,
@@ -106,7 +107,7 @@ impl Contender {
         let mut command = self.command().map_err(io::Error::other)?;
         command.args([sink.endpoint(), EVENT.to_owned(), load.round.to_string(), load.rounds.to_string()]);
         match self {
-            Self::Crate { in_flight } => _ = command.arg(in_flight.to_string()),
+            Self::Crate => _ = command.arg(IN_FLIGHT),
             Self::Ours { filled, .. } => _ = command.arg(filled.to_string()),
             Self::Python { .. } | Self::Node => {}
         }
@@ -129,7 +130,7 @@ impl Contender {
 
     fn command(&self) -> Result<Command, String> {
         match self {
-            Self::Crate { .. } => peers::snowplow_tracker(),
+            Self::Crate => peers::snowplow_tracker(),
             Self::Python { emitter } => peers::python(emitter),
             Self::Node => peers::node(),
             Self::Ours { outbox, .. } => {

@@ -33,19 +33,20 @@ impl Report {
 
     pub(crate) fn events(&self) {
         println!("\nThe event of each, as the collector read it\n");
-        println!("| {:<38} | {:>11} | {:<45} |", "", "bytes/event", "event");
-        println!("|{:-<40}|{:->13}|{:-<47}|", "", ":", "");
+        println!("| {:<38} | {:>11} | {:<47} |", "", "bytes/event", "event");
+        println!("|{:-<40}|{:->13}|{:-<49}|", "", ":", "");
     }
 
     pub(crate) fn event(&self, name: &str, sample: &Value) {
         let schema = sample["describes"]["schema"].as_str().unwrap_or_default();
-        println!("| {name:<38} | {:>11} | {:<45} |", sample["bytes"].to_string(), schema.trim_start_matches("iglu:"));
+        println!("| {name:<38} | {:>11} | {:<47} |", sample["bytes"].to_string(), schema.trim_start_matches("iglu:"));
         if std::env::var_os("BRIDGE_BENCH_SHOW").is_some() {
             println!("{sample:#}");
         }
     }
 
-    pub(crate) fn loads(&self, title: &str) {
+    /// The column at the right compares with something that the caller knows.
+    pub(crate) fn loads(&self, title: &str, compared: &str) {
         println!("\n{title}\n");
         println!(
             "| {:<38} | {:>9} | {:>12} | {:>15} | {:>16} | {:>8} | {:>14} | {:>10} |",
@@ -56,7 +57,7 @@ impl Report {
             "slowest batch ms",
             "requests",
             "events/request",
-            "x crate"
+            compared
         );
         println!(
             "|{:-<40}|{:->11}|{:->14}|{:->17}|{:->18}|{:->10}|{:->16}|{:->12}|",
@@ -64,7 +65,7 @@ impl Report {
         );
     }
 
-    fn row(&self, contender: &Contender, outcome: &Outcome) {
+    fn row(contender: &Contender, outcome: &Outcome, compared: Option<f64>) {
         let Outcome { events_a_second, cpu, export, counts } = outcome;
         let number = |number: Option<f64>| number.map_or("-".to_owned(), |number| format!("{number:.2}"));
         println!(
@@ -75,15 +76,15 @@ impl Report {
             number(export.map(|(_, slowest)| slowest)),
             counts.requests,
             counts.events as f64 / counts.requests as f64,
-            number(self.peer.map(|peer| events_a_second / peer)),
+            number(compared.map(|other| events_a_second / other)),
         );
     }
 
     pub(crate) fn load(&mut self, contender: &Contender, outcome: &Outcome) {
-        if let Contender::Crate { .. } = contender {
+        if let Contender::Crate = contender {
             self.peer = Some(outcome.events_a_second);
         }
-        self.row(contender, outcome);
+        Self::row(contender, outcome, self.peer);
         let Contender::Ours { outbox, filled: false } = contender else { return };
         let name = contender.name();
         let speed = outcome.events_a_second;
@@ -111,7 +112,7 @@ impl Report {
     }
 
     pub(crate) fn load_delayed(&mut self, contender: &Contender, outcome: &Outcome) {
-        self.row(contender, outcome);
+        Self::row(contender, outcome, Some(ONE_AT_A_TIME));
         if let Contender::Ours { outbox: Outbox::Memory | Outbox::SqliteFull, filled: true } = contender {
             let times = outcome.events_a_second / ONE_AT_A_TIME;
             let said = format!("{times:.1} x what 50 events a request, one at a time, give; at least 8");
@@ -123,7 +124,8 @@ impl Report {
         println!("\nEncoding alone, on one core\n");
         println!("| {:<38} | {:>9} |", "", "events/s");
         println!("|{:-<40}|{:->11}|", "", ":");
-        println!("| {:<38} | {:>9.0} |", "serde_json", encoding.serde_json);
+        println!("| {:<38} | {:>9.0} |", "serde_json, json!", encoding.values);
+        println!("| {:<38} | {:>9.0} |", "serde_json, derived", encoding.derived);
         if let Some(ours) = encoding.ours {
             println!("| {:<38} | {ours:>9.0} |", "ours");
             self.target(ours >= 2e6, "encoding", &format!("{ours:.0} events/s, at least 2,000,000"));
