@@ -7,6 +7,7 @@ step_tools() {
   cargo_tool cargo-deny 0.20.2
   cargo_tool cargo-fuzz 0.13.2
   go version || [ -x "$(collector_binary)" ] || { echo "Go is needed to build the OpenTelemetry Collector: https://go.dev/dl" >&2; return 1; }
+  pkg-config --exists openssl || { echo "libssl-dev and pkg-config build the snowplow_tracker crate, a contender of benches/bridge" >&2; return 1; }
   python3 --version && node --version || { echo "Python 3 and Node.js run the real Snowplow trackers: see scripts/trackers/install.sh" >&2; return 1; }
 }
 
@@ -24,6 +25,8 @@ step_clippy() {
   done
   echo "clippy of the models"
   cargo clippy --locked --quiet -p otel-session-models --all-targets -- -D warnings
+  echo "clippy of the tracker that is a contender"
+  cargo clippy --locked --quiet -p otel-session-trackers -- -D warnings
 }
 
 step_test() {
