@@ -46,7 +46,9 @@ fn understands(mut tracker: Command) {
     let told_by: Vec<_> = told.iter().map(|it| (it["e"].as_str().unwrap(), it["case"].as_str().unwrap())).collect();
     assert_eq!(told_by, told_of.iter().map(|(e, case)| (*e, **case)).collect::<Vec<_>>(), "the whole story");
 
-    assert!(collector.wait_until(DEADLINE, |stream| stream.snowplow_good().len() >= told.len()), "{:?}", collector);
+    let all = |good: usize, bad: usize| good + bad >= told.len();
+    let arrived = collector.wait_until(DEADLINE, |it| all(it.snowplow_good().len(), it.snowplow_bad().len()));
+    assert!(arrived, "{collector:?}");
     let stream = collector.stream();
     assert!(stream.snowplow_bad().is_empty(), "{:?}", stream.snowplow_bad());
     let ids = |events: &mut dyn Iterator<Item = String>| events.collect::<Vec<_>>();
