@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::clock::{Clock, SystemClock};
-use crate::export::failpoint;
-use crate::telemetry::Loss;
 
 /// A folder of its own for a test, gone at its end.
 pub(super) struct Folder(pub(super) PathBuf);
@@ -31,12 +28,6 @@ impl Drop for Folder {
 
 fn sqlite(path: &Path) -> (Arc<Depot>, Arc<LossCounters>) {
     open(Outbox::sqlite(path), &SystemClock.into_source())
-}
-
-fn fresh(queue: u16, numbers: impl IntoIterator<Item = u128>) -> Chunk {
-    let mut chunk = chunk(queue, numbers);
-    chunk.accepted_at = SystemClock.into_source().moment().wall;
-    chunk
 }
 
 #[test]
