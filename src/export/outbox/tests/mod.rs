@@ -1,6 +1,8 @@
 //! What the tests of the outbox share.
 
 mod contract;
+#[cfg(feature = "sqlite")]
+mod crash;
 mod durable;
 mod limits;
 mod shelf;
