@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod durable;
 mod limits;
+mod model;
 mod shelf;
 #[cfg(feature = "sqlite")]
 mod speed;
