@@ -56,7 +56,7 @@ impl Outbox {
 pub(super) struct SqliteStore {
     path: PathBuf,
     synchronous: Synchronous,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
     /// The blob of a chunk in the making.
     body: Vec<u8>,
     /// Commits with removals since free pages were counted.
@@ -66,11 +66,6 @@ pub(super) struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, synchronous: Synchronous::default(), connection: None, body: Vec::new(), removals: 0 }
-    }
-
-    #[cfg(test)]
-    pub(super) fn connection(&self) -> &Connection {
-        self.connection.as_ref().unwrap()
     }
 
     fn fault(&self, error: rusqlite::Error) -> OutboxError {
@@ -93,7 +88,7 @@ impl OutboxStore for SqliteStore {
         let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
         let vacuum = !commit.removed.is_empty() && {
             self.removals += 1;
-            self.removals % COUNT_EVERY == 0
+            self.removals.is_multiple_of(COUNT_EVERY)
         };
         let result = transaction(connection, || {
             write(connection, commit, &mut self.body)?;

@@ -114,7 +114,12 @@ fn the_file_is_set_up_for_chunks_and_durability() {
     let mut store = super::super::sqlite::SqliteStore::new(folder.file());
     store.open().unwrap();
     let pragma = |name: &str| {
-        store.connection().pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+        store
+            .connection
+            .as_ref()
+            .unwrap()
+            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            .unwrap()
     };
     for (name, value) in [("page_size", 16_384), ("synchronous", 2), ("auto_vacuum", 2), ("user_version", 1)] {
         assert_eq!(pragma(name), value.into(), "{name}");
@@ -275,7 +280,12 @@ impl OutboxStore for Tight {
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
         let pages = self.1.load(std::sync::atomic::Ordering::Relaxed);
-        self.0.connection().query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        self.0
+            .connection
+            .as_ref()
+            .unwrap()
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
         self.0.commit(commit)
     }
 
