@@ -64,13 +64,13 @@ impl Courier {
             callbacks,
             shared.clone(),
         );
-        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         let awaken = shared.clone();
         depot.on_work(queue, Arc::new(move || awaken.work.notify_one()));
         if let Source::Given(clock) = &source {
             let attending: Arc<dyn Attend> = shared.clone();
             clock.attend(Arc::downgrade(&attending));
         }
+        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
     }
 
