@@ -12,6 +12,7 @@ use crate::clock::{Attend, Source};
 use crate::error::BuildError;
 use crate::export::http::{DefaultClient, HttpClient};
 use crate::export::outbox::Depot;
+use crate::export::report::CollectorReport;
 use crate::sync::spawn;
 use crate::telemetry::{Loss, LossCounters};
 
@@ -123,9 +124,9 @@ impl Courier {
         self.depot.pending(self.queue).events
     }
 
-    /// The collector's address, as it was given.
-    pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// What became of the events so far.
+    pub(crate) fn report(&self) -> CollectorReport {
+        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
     }
 }
 
