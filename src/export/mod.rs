@@ -28,6 +28,8 @@ mod retry;
 pub use chunk::{Chunk, ChunkEvent};
 pub use delivery::{Delivered, Failed};
 pub use http::{Bytes, HttpClient, HttpError, Request, Response};
+#[cfg(feature = "sqlite")]
+pub use outbox::Synchronous;
 pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
 pub use report::{CollectorReport, ExportReport};
 pub use retry::RetryPolicy;

@@ -24,6 +24,8 @@ mod error;
 mod queue;
 mod removals;
 mod room;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ use std::time::Duration;
 #[allow(unused_imports, reason = "named by the exporters")]
 pub(crate) use depot::{Depot, Outcome, Parcel, Pending, Ticket, Want};
 pub use error::OutboxError;
+#[cfg(feature = "sqlite")]
+pub use sqlite::Synchronous;
 pub use store::{Commit, Opened, OutboxStore, StateRow, Stored};
 
 use crate::BuildError;
@@ -150,9 +154,12 @@ impl Outbox {
             return Err(BuildError::Setting { setting, value, fix });
         }
         let default = if self.store.is_some() { DURABLE_BYTES } else { MEMORY_BYTES };
+        let bytes = self.max_bytes.unwrap_or(default);
+        // In memory a part is kept free for the batch that is being accepted, which is in memory too.
+        let bytes = if self.store.is_some() { bytes } else { bytes - bytes / 32 };
         let limits = Limits {
             events: self.max_events.unwrap_or(u64::MAX),
-            bytes: self.max_bytes.unwrap_or(default) / u64::from(queues.max(1)),
+            bytes: bytes / u64::from(queues.max(1)),
             age: duration_nanos(self.max_age),
             overflow: self.overflow,
         };
