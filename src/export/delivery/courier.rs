@@ -12,6 +12,7 @@ use crate::clock::{Attend, Source};
 use crate::error::BuildError;
 use crate::export::http::{DefaultClient, HttpClient};
 use crate::export::outbox::Depot;
+use crate::export::report::CollectorReport;
 use crate::sync::spawn;
 use crate::telemetry::{Loss, LossCounters};
 
@@ -64,13 +65,13 @@ impl Courier {
             callbacks,
             shared.clone(),
         );
-        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         let awaken = shared.clone();
         depot.on_work(queue, Arc::new(move || awaken.work.notify_one()));
         if let Source::Given(clock) = &source {
             let attending: Arc<dyn Attend> = shared.clone();
             clock.attend(Arc::downgrade(&attending));
         }
+        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
     }
 
@@ -123,9 +124,9 @@ impl Courier {
         self.depot.pending(self.queue).events
     }
 
-    /// The collector's address, as it was given.
-    pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// What became of the events so far.
+    pub(crate) fn report(&self) -> CollectorReport {
+        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
     }
 }
 
