@@ -39,7 +39,7 @@ fn mapping_a_batch_allocates_nothing_for_its_events() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, clippy::cast_precision_loss)] // it measures
+#[allow(clippy::cast_precision_loss)] // nanoseconds
 fn how_fast_events_are_mapped() {
     for base64 in [false, true] {
         let mut bridge = Bridge::new(MapSettings { base64, ..MapSettings::default() });
@@ -49,15 +49,21 @@ fn how_fast_events_are_mapped() {
         let rounds = if cfg!(debug_assertions) { 20 } else { 20_000 };
         let mut best = f64::MAX;
         for _ in 0..5 {
-            let begun = std::time::Instant::now();
+            let begun = on_processor();
             for _ in 0..rounds / 5 {
                 let batch = LogBatch::new(&borrowed);
                 bridge.mapper.map_logs(&batch, &bridge.resource, now(), &mut bridge.mapped);
                 bridge.mapper.commit();
                 black_box(&bridge.mapped);
             }
-            best = best.min(begun.elapsed().as_nanos() as f64 / (rounds / 5 * 50) as f64);
+            best = best.min((on_processor() - begun) as f64 / f64::from(rounds / 5 * 50));
         }
         println!("base64 {base64}: {best:.0} ns an event of {} bytes", bridge.mapped.bytes.len() / 50);
     }
+}
+
+/// How long this thread has been on a processor, in nanoseconds; other work on the machine hardly counts.
+fn on_processor() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0)
 }
