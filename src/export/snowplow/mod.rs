@@ -33,6 +33,7 @@ mod structured;
 mod subject;
 mod subject_text;
 mod table;
+mod url_safe;
 
 pub use anonymity::Anonymity;
 pub use builder::SnowplowExporterBuilder;
