@@ -44,6 +44,8 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "opentracker")]
+pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
 #[cfg(feature = "snowplow")]
 pub use export::snowplow::{SnowplowExporter, SnowplowExporterBuilder};
 #[cfg(feature = "tracing")]

@@ -21,6 +21,10 @@ mod failpoint;
 #[path = "no_failpoint.rs"]
 mod failpoint;
 mod http;
+#[cfg(feature = "opentracker")]
+pub mod opentracker;
+#[cfg(feature = "opentracker")]
+mod opt_out;
 mod outbox;
 mod report;
 mod retry;
@@ -30,6 +34,8 @@ pub mod snowplow;
 pub use chunk::{Chunk, ChunkEvent};
 pub use delivery::{Delivered, Failed};
 pub use http::{Bytes, HttpClient, HttpError, Request, Response};
+#[cfg(feature = "sqlite")]
+pub use outbox::Synchronous;
 pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
 pub use report::{CollectorReport, ExportReport};
 pub use retry::RetryPolicy;

@@ -24,6 +24,8 @@ mod error;
 mod queue;
 mod removals;
 mod room;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ use std::time::Duration;
 #[allow(unused_imports, reason = "named by the exporters")]
 pub(crate) use depot::{Depot, Outcome, Parcel, Pending, Ticket, Want};
 pub use error::OutboxError;
+#[cfg(feature = "sqlite")]
+pub use sqlite::Synchronous;
 pub use store::{Commit, Opened, OutboxStore, StateRow, Stored};
 
 use crate::BuildError;

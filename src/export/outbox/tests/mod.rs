@@ -1,6 +1,10 @@
 //! What the tests of the outbox share.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod speed;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::sync::Arc;
 use std::time::Duration;
