@@ -119,7 +119,7 @@ fn check_transport(transport: &Transport) -> Result<(), BuildError> {
 /// What events say, checked and completed.
 pub(super) fn content(builder: &mut SnowplowExporterBuilder) -> Result<MapSettings, BuildError> {
     let mut content = std::mem::take(&mut builder.content);
-    let (sqlite, durable) = (builder.outbox.is_durable(), builder.outbox.is_durable());
+    let (sqlite, durable) = (builder.outbox.is_sqlite(), builder.outbox.is_durable());
     if let Some(app_id) = &content.app_id {
         text("with_app_id", app_id, 255)?;
     }
