@@ -12,3 +12,4 @@ mod recorder;
 mod registry;
 mod requests;
 mod rig;
+mod storage;

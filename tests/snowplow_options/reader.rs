@@ -1,7 +1,11 @@
 //! The options of other trackers, read from JSON and seen on the wire.
 
-use otel_session::SnowplowExporterBuilder;
+use std::time::{Duration, SystemTime};
+
+use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
 use otel_session::export::snowplow::{Verdict, javascript_options, python_options};
+use otel_session::testing::ManualClock;
+use otel_session::{Sessions, SnowplowExporterBuilder};
 
 use crate::recorder::Recorder;
 use crate::rig::{FIRST, Rig};
@@ -233,6 +237,72 @@ fn values_of_the_wrong_kind_are_refused_and_secrets_not_shown() {
     ] {
         assert!(python(arguments).is_err(), "{arguments}");
     }
+}
+
+#[test]
+fn options_without_effect_are_accepted_and_change_nothing() {
+    let options: serde_json::Map<_, _> = javascript_options()
+        .iter()
+        .filter(|it| it.verdict == Verdict::NoEffect && it.name != "cookieSameSite")
+        .map(|it| (it.name.to_owned(), serde_json::Value::from(true)))
+        .collect();
+    assert!(options.len() >= 8, "{options:?}");
+    let read = SnowplowExporterBuilder::from_js_options(
+        "sp",
+        "http://127.0.0.1:9",
+        &serde_json::Value::from(options.clone()).to_string(),
+    );
+    let (builder, notes) = read.unwrap();
+    assert_eq!(notes.len(), options.len());
+    let (plain, _) = SnowplowExporterBuilder::from_js_options("sp", "http://127.0.0.1:9", "{}").unwrap();
+    assert_eq!(format!("{builder:?}"), format!("{plain:?}"));
+}
+
+#[test]
+fn the_timeout_of_sessions_is_that_of_the_sessions() {
+    let (_, notes) =
+        SnowplowExporterBuilder::from_js_options("sp", "http://127.0.0.1:9", r#"{"sessionCookieTimeout": 3600}"#)
+            .unwrap();
+    assert_eq!((notes[0].option, notes[0].verdict), ("sessionCookieTimeout", Verdict::Adapted));
+    let setting = javascript_options().iter().find(|it| it.name == "sessionCookieTimeout").unwrap().setting;
+    assert_eq!(setting, "SessionsBuilder::with_inactivity_timeout");
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000));
+    let sessions = Sessions::builder()
+        .with_inactivity_timeout(Duration::from_secs(3600))
+        .with_clock(clock.clone())
+        .build()
+        .unwrap();
+    let collector = Recorder::start();
+    let exporter = otel_session::SnowplowExporter::builder().with_endpoint(collector.url()).build().unwrap();
+    let processor = sessions.log_processor(SimpleLogProcessor::new(exporter.clone()));
+    let loggers = SdkLoggerProvider::builder().with_log_processor(processor).build();
+    let first = sessions.record_activity();
+    assert!(clock.advance(Duration::from_secs(3599)));
+    assert_eq!(sessions.record_activity().id(), first.id());
+    assert!(clock.advance(Duration::from_secs(3600)));
+    // And a new session by hand, as `newSession` makes one.
+    sessions.record_activity();
+    sessions.rotate();
+    assert!(clock.advance(Duration::ZERO));
+    let events = collector.wait_events(5);
+    let told: Vec<_> = events.iter().map(|it| it.own().0.split('/').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(told, ["session_start", "session_end", "session_start", "session_end", "session_start"]);
+    let index = |event: &crate::recorder::Event| event.text("vid").unwrap().to_owned();
+    assert_eq!(events.iter().map(index).collect::<Vec<_>>(), ["1", "1", "2", "2", "3"]);
+    drop(loggers);
+}
+
+#[test]
+fn python_timeouts_are_one_number_or_two() {
+    let with = |timeout: &str| {
+        let arguments = format!(
+            r#"{{"namespace": "t", "endpoint": "http://h", "emitter_config": {{"request_timeout": {timeout}}}}}"#
+        );
+        format!("{:?}", SnowplowExporterBuilder::from_python_options(&arguments).unwrap().0)
+    };
+    assert!(with("7.5").contains("connect_timeout: 7.5s, request_timeout: 7.5s"));
+    assert!(with("[1, 20]").contains("connect_timeout: 1s, request_timeout: 20s"));
+    assert!(with("null").contains("connect_timeout: 5s, request_timeout: 10s"));
 }
 
 #[test]
