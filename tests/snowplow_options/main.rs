@@ -6,6 +6,7 @@ mod content;
 mod cookies;
 mod delivery;
 mod links;
+mod manual;
 mod privacy;
 mod reader;
 mod recorder;
