@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(asked("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sunday, 06-Nov-94 08:50:07 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("Sun, 06 Nov 2094 08:00:00 GMT"), Some(LONGEST_ASKED));
+        assert_eq!(asked("Sat, 06 Nov 2094 08:00:00 GMT"), Some(LONGEST_ASKED));
         assert_eq!(asked("99999999999999999999999"), Some(LONGEST_ASKED));
         for nonsense in ["", "soon", "-5", "1.5", "\u{e9}"] {
             assert_eq!(asked(nonsense), None, "{nonsense}");

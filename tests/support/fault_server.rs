@@ -128,6 +128,11 @@ impl FaultServer {
         self.shared.lock().script.extend(answers);
     }
 
+    /// Forgets what is left of the script.
+    pub fn unscript(&self) {
+        self.shared.lock().script.clear();
+    }
+
     /// The answer when the script is over.
     pub fn usually(&self, answer: Answer) {
         self.shared.lock().usual = answer;

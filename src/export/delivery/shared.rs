@@ -133,18 +133,26 @@ impl Shared {
         }
     }
 
-    /// Answers the flushes for which `judge(until, deadline)` knows an answer.
-    pub(super) fn answer(&self, mut judge: impl FnMut(u64, i64) -> Option<bool>) {
+    /// Answers the flushes for which `judge(until, deadline)` knows an answer. A good answer is given only after `confirm`,
+    /// which may take its time and may turn it.
+    pub(super) fn answer(&self, judge: impl Fn(u64, i64) -> Option<bool>, confirm: impl FnOnce() -> bool) {
+        let judged: Vec<(u64, bool)> = {
+            let state = self.state.lock();
+            let waiting = state.flushes.iter().filter(|(_, flush)| flush.fulfilled.is_none());
+            waiting.filter_map(|(asked, flush)| Some((*asked, judge(flush.until, flush.deadline)?))).collect()
+        };
+        if judged.is_empty() {
+            return;
+        }
+        let confirmed = judged.iter().any(|(_, good)| *good) && confirm();
         let mut state = self.state.lock();
-        let mut any = false;
-        for flush in state.flushes.values_mut().filter(|flush| flush.fulfilled.is_none()) {
-            flush.fulfilled = judge(flush.until, flush.deadline);
-            any |= flush.fulfilled.is_some();
+        for (asked, good) in judged {
+            if let Some(flush) = state.flushes.get_mut(&asked) {
+                flush.fulfilled = Some(good && confirmed);
+            }
         }
         drop(state);
-        if any {
-            self.answered.notify_all();
-        }
+        self.answered.notify_all();
     }
 
     /// Everything asked up to here has been attempted.

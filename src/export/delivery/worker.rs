@@ -159,16 +159,12 @@ impl Worker {
         let left = self.depot.pending(self.queue).events;
         let settled = self.shared.settled();
         let hopeless = |deadline: i64| idle && self.is_hopeless(deadline);
-        let depot = &self.depot;
-        self.shared.answer(|until, deadline| {
-            if left == 0 || settled >= until {
-                Some(depot.sync().is_ok())
-            } else if hopeless(deadline) {
-                Some(false)
-            } else {
-                None
-            }
-        });
+        let judge = |until: u64, deadline: i64| {
+            let good = left == 0 || settled >= until;
+            (good || hopeless(deadline)).then_some(good)
+        };
+        // What has left is also gone from the disk when a flush says so.
+        self.shared.answer(judge, || self.depot.sync().is_ok());
         if idle {
             self.shared.attempted(orders.asked);
         }
@@ -277,6 +273,7 @@ impl Worker {
     /// What fits into a request, by the protocol and by what a 413 has taught.
     fn want(&mut self, now: i64) -> Want {
         let mut want = self.protocol.want();
+        want.max_bytes = want.max_bytes.min(self.protocol.max_request_bytes());
         self.learned = self.learned.filter(|learned| now < learned.until);
         if let Some(learned) = self.learned {
             want.max_bytes = want.max_bytes.min(learned.bytes);
@@ -366,7 +363,12 @@ impl Worker {
     fn halve(&mut self, parcels: &[Parcel], bytes: usize, asked: Option<Duration>) {
         self.settle(parcels, Outcome::Again);
         let until = self.source.moment().boot.saturating_add(LEARNED_FOR);
-        self.learned = Some(Learned { bytes: bytes / 2, until });
+        // Half of the events or half of the bytes, whichever is more: less than before in any case, and not next to nothing
+        // because of one large event at the end.
+        let want = self.protocol.want();
+        let half = &parcels[..parcels.len() / 2];
+        let half = half.iter().fold(want.fixed, |sum, parcel| sum + parcel.bytes().len() + want.per_event);
+        self.learned = Some(Learned { bytes: half.max(bytes / 2), until });
         if asked.is_some() {
             self.back_off(asked);
         }

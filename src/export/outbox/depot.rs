@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -28,6 +28,9 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// How long to wait before a removal or a read that failed is tried again, in nanoseconds.
 const AGAIN: i64 = 1_000_000_000;
 
+/// When to look again whether a commit of others took the removals along, in nanoseconds.
+const SOON: i64 = 1_000_000;
+
 /// The events that wait for the collectors of one exporter.
 pub(crate) struct Depot {
     source: Source,
@@ -39,6 +42,8 @@ pub(crate) struct Depot {
     wakers: Mutex<Vec<Option<Waker>>>,
     /// A removal failed: nothing is sent until a commit succeeds.
     stopped: AtomicBool,
+    /// Calls of `accept` under way: their commits take the removals along.
+    accepting: AtomicU64,
 }
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
@@ -143,6 +148,7 @@ impl Depot {
             state: Mutex::new(state),
             wakers: Mutex::new((0..queues).map(|_| None).collect()),
             stopped: AtomicBool::new(false),
+            accepting: AtomicU64::new(0),
         };
         Ok((Arc::new(depot), rows))
     }
@@ -156,7 +162,9 @@ impl Depot {
     /// If the store failed. Then nothing has changed, and the events are counted as lost.
     pub(crate) fn accept(&self, chunks: Vec<Chunk>, state: Vec<StateRow>) -> Result<(), OutboxError> {
         let events = chunks.iter().map(|chunk| chunk.events.len() as u64).sum();
+        self.accepting.fetch_add(1, Ordering::Relaxed);
         let result = self.accept_all(chunks, &state);
+        self.accepting.fetch_sub(1, Ordering::Relaxed);
         if result.is_err() {
             self.losses.add(Loss::OutboxError, events);
         }
@@ -312,17 +320,16 @@ impl Depot {
         let due = {
             let mut state = self.state.lock();
             self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
-            let due = state.again.or(state.removals.due());
-            due.is_some_and(|due| due <= now) && !state.removals.is_empty()
+            state.due(now, self.accepting.load(Ordering::Relaxed) > 0)
         };
-        if due {
+        if due.is_some_and(|due| due <= now) {
             // A failure stops sending and is tried again: nothing else is to be done about it here.
             let _ = self.sync();
         }
         let now = self.source.moment().boot;
         let state = self.state.lock();
-        let next = [state.again.or(state.removals.due()), state.expires(now, self.limits.age)];
-        let next = next.into_iter().flatten().min()?;
+        let due = state.due(now, self.accepting.load(Ordering::Relaxed) > 0);
+        let next = [due, state.expires(now, self.limits.age)].into_iter().flatten().min()?;
         Some(Duration::from_nanos(u64::try_from(next.saturating_sub(now)).unwrap_or(0)))
     }
 
@@ -445,6 +452,17 @@ impl State {
             if self.durable {
                 queue.cache(*number, chunk, cache_bytes);
             }
+        }
+    }
+
+    /// When removals have to be committed: boot time. While new events are being accepted, their commit takes the removals
+    /// along or is followed by one that does, and a commit of our own would only make both wait; but never beyond 100 ms.
+    fn due(&self, now: i64, accepting: bool) -> Option<i64> {
+        let due = self.again.or(self.removals.due())?;
+        if accepting && self.again.is_none() {
+            Some(due.max(now + SOON).min(self.removals.latest()))
+        } else {
+            Some(due)
         }
     }
 

@@ -44,11 +44,16 @@ impl Removals {
     pub(super) fn due(&self) -> Option<i64> {
         if self.is_empty() {
             None
-        } else if self.events >= Self::MOST {
-            Some(i64::MIN)
+        } else if self.events > Self::MOST {
+            Some(self.since)
         } else {
-            Some(self.since.saturating_add(Self::LONGEST))
+            Some(self.latest())
         }
+    }
+
+    /// When they must be committed, however few or many they are: boot time.
+    pub(super) fn latest(&self) -> i64 {
+        self.since.saturating_add(Self::LONGEST)
     }
 
     /// Puts back what could not be committed. What happened since then is newer.

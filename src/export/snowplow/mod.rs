@@ -51,3 +51,6 @@ pub use protocol::Method;
 pub use registry::{create, get, remove, remove_by_namespace, reset};
 pub use spans::SnowplowSpanExporter;
 pub use subject::Subject;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::server::{FaultServer, Received};
-use crate::clock::{Clock, Source, to_nanos};
+use crate::clock::{Clock, Source};
 use crate::export::Chunk;
 use crate::export::delivery::{Callbacks, Courier, DeliverySettings, Protocol};
 use crate::export::endpoint::Endpoint;
@@ -72,6 +72,7 @@ pub(super) struct Rig {
     pub(super) losses: Arc<LossCounters>,
     pub(super) told: Arc<Mutex<Vec<Told>>>,
     pub(super) protocol: TestProtocol,
+    source: Source,
     next: u64,
 }
 
@@ -81,6 +82,8 @@ pub(super) struct Plan {
     pub(super) max_request_bytes: usize,
     pub(super) outbox: Outbox,
     pub(super) system_clock: bool,
+    /// Instead of those that remember what they are told.
+    pub(super) callbacks: Option<Callbacks>,
 }
 
 /// A rig as a bridge is by default, but for a schedule.
@@ -93,6 +96,7 @@ pub(super) fn rig(plan: impl FnOnce(&mut Plan)) -> Rig {
         max_request_bytes: 1_000_000,
         outbox: Outbox::memory(),
         system_clock: false,
+        callbacks: None,
     };
     planned.settings.schedule_delay = Duration::ZERO;
     plan(&mut planned);
@@ -119,16 +123,17 @@ pub(super) fn rig(plan: impl FnOnce(&mut Plan)) -> Rig {
             noticed.lock().push(Told::Failed(numbers, it.status, it.will_retry));
         })),
     };
+    let callbacks = planned.callbacks.unwrap_or(callbacks);
     let courier = Courier::start(
         depot.clone(),
         0,
         Arc::new(protocol.clone()),
         planned.settings,
-        source,
+        source.clone(),
         losses.clone(),
         callbacks,
     );
-    Rig { clock, server, depot, courier: courier.unwrap(), losses, told, protocol, next: 0 }
+    Rig { clock, server, depot, courier: courier.unwrap(), losses, told, protocol, source, next: 0 }
 }
 
 impl Rig {
@@ -138,7 +143,7 @@ impl Rig {
     }
 
     pub(super) fn accept_each(&mut self, mode: u8, events: u64, lane: impl Fn(u64) -> u32, padding: usize) {
-        let accepted_at = to_nanos(self.clock.now());
+        let accepted_at = self.source.moment().wall;
         let mut chunks: Vec<Chunk> = Vec::new();
         for _ in 0..events {
             if chunks.last().is_none_or(|chunk| chunk.events.len() == Chunk::MAX_EVENTS) {

@@ -2,6 +2,8 @@
 
 mod memory;
 #[cfg(feature = "sqlite")]
+mod speed;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::sync::Arc;
