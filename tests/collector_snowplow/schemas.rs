@@ -45,6 +45,16 @@ fn a_folder_is_read_as_a_static_registry_with_or_without_its_top_folder() {
 }
 
 #[test]
+fn our_own_schemas_need_no_configuration() {
+    let collector = DevCollector::start().expect("a collector");
+    for schema in otel_session::iglu::schemas() {
+        let served = get_json(&collector, &schema.path.replacen("schemas/", "/micro/iglu/", 1));
+        assert_eq!(served, serde_json::from_str::<serde_json::Value>(schema.text).expect("JSON"), "{}", schema.path);
+    }
+    assert!(!otel_session::iglu::schemas().is_empty());
+}
+
+#[test]
 fn the_official_schemas_are_the_official_ones() {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/collector/iglu");
     let mut compared = 0;

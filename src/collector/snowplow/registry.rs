@@ -180,7 +180,7 @@ const MAX_ERROR_BYTES: usize = 500;
 
 /// The schemas of this crate's own events: path in a static registry, and text.
 fn ours() -> Vec<(&'static str, &'static str)> {
-    Vec::new()
+    crate::iglu::schemas().iter().map(|schema| (schema.path, schema.text)).collect()
 }
 
 macro_rules! official {
