@@ -12,6 +12,7 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+mod cookie_jar;
 mod delivery;
 mod endpoint;
 #[cfg(feature = "testing")]

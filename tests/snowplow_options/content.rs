@@ -175,10 +175,40 @@ fn the_subject_can_be_set_later() {
 }
 
 #[test]
-fn the_browser_context_needs_all_that_it_requires() {
+fn the_browser_context_is_sent_when_all_that_it_requires_is_known() {
+    let text = |value: &'static str| AnyValue::from(value);
+    let required = [
+        ("snowplow.vp", text("800x600")),
+        ("snowplow.ds", text("800x2400")),
+        ("snowplow.res", text("1920x1080")),
+        ("snowplow.cd", AnyValue::Int(24)),
+        ("snowplow.cookies_enabled", AnyValue::Boolean(true)),
+        ("snowplow.online", AnyValue::Boolean(false)),
+    ];
+    let further = [
+        ("browser.language", text("en-GB")),
+        ("snowplow.document_language", text("nl")),
+        ("snowplow.device_pixel_ratio", AnyValue::Double(1.5)),
+        ("snowplow.webdriver", AnyValue::Boolean(false)),
+        ("snowplow.device_memory", AnyValue::Int(8)),
+        ("snowplow.hardware_concurrency", AnyValue::Int(16)),
+        ("snowplow.tab_id", text("7C2B1A00-0000-4000-8000-000000000001")),
+    ];
     let rig = Rig::with(|builder| builder.with_browser_context(true));
-    rig.start(FIRST);
-    assert_eq!(first(&rig).entity("browser_context"), None);
+    rig.emit("checkout", Some(FIRST), required.iter().cloned().chain(further), None);
+    rig.emit("checkout", Some(FIRST), required[1..].to_vec(), None);
+    let off = Rig::new();
+    off.emit("checkout", Some(FIRST), required.to_vec(), None);
+    let events = rig.collector.wait_events(2);
+    let expected = json!({
+        "viewport": "800x600", "documentSize": "800x2400", "resolution": "1920x1080", "colorDepth": 24,
+        "cookiesEnabled": true, "online": false, "browserLanguage": "en-GB", "documentLanguage": "nl",
+        "devicePixelRatio": 1.5, "webdriver": false, "deviceMemory": 8.0, "hardwareConcurrency": 16,
+        "tabId": "7c2b1a00-0000-4000-8000-000000000001",
+    });
+    assert_eq!(events[0].entity("browser_context"), Some(expected));
+    assert_eq!(events[1].entity("browser_context"), None);
+    assert_eq!(first(&off).entity("browser_context"), None);
 }
 
 #[test]

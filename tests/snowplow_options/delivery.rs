@@ -49,6 +49,8 @@ fn events_wait_no_longer_than_the_schedule_delay() {
         builder.with_batch_size(10).with_schedule_delay(Duration::from_secs(5)).with_clock(clock.clone())
     });
     rig.named(FIRST);
+    // Until the worker has seen it.
+    assert!(clock.advance(Duration::ZERO));
     assert!(clock.advance(Duration::from_secs(4)));
     assert!(rig.collector.requests().is_empty());
     assert!(clock.advance(Duration::from_secs(1)));
@@ -193,7 +195,7 @@ fn callbacks_tell_what_arrived_and_what_failed() {
     rig.flush();
     rig.named(FIRST);
     let second = id(2);
-    rig.flush();
+    let _ = rig.exporter.shutdown(crate::recorder::BOUND);
     let told = told.lock().unwrap();
     assert_eq!(
         *told,

@@ -8,7 +8,7 @@ use otel_session::SnowplowExporter;
 use otel_session::export::snowplow::{Collector, Method};
 use otel_session::testing::ManualClock;
 
-use crate::recorder::Recorder;
+use crate::recorder::{BOUND, Recorder};
 use crate::rig::{FIRST, Rig, SECOND};
 
 const TP2: &str = "/com.snowplowanalytics.snowplow/tp2";
@@ -87,9 +87,13 @@ fn the_limit_of_a_get_counts_the_whole_url() {
 fn the_time_of_sending_is_fresh_in_each_attempt_and_can_be_left_out_of_a_get() {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000));
     let collector = Recorder::answering(|number, _| Some((if number == 0 { 500 } else { 200 }, Vec::new())));
-    let rig = Rig::on(collector, |builder| builder.with_clock(clock.clone()));
+    let (failed, failures) = std::sync::mpsc::channel();
+    let rig = Rig::on(collector, |builder| {
+        builder.with_clock(clock.clone()).on_request_failure(move |_| failed.send(()).unwrap())
+    });
     rig.start(FIRST);
-    rig.collector.wait_requests(1);
+    failures.recv_timeout(BOUND).unwrap();
+    assert!(clock.advance(Duration::ZERO));
     assert!(clock.advance(Duration::from_secs(60)));
     let requests = rig.collector.wait_requests(2);
     let [first, second] = [0, 1].map(|index| requests[index].events().remove(0));
@@ -229,11 +233,16 @@ fn a_new_url_takes_later_requests() {
 fn an_id_service_is_asked_once_and_first() {
     let service = Recorder::answering(|number, _| Some((if number == 0 { 503 } else { 200 }, Vec::new())));
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000));
+    let (failed, failures) = std::sync::mpsc::channel();
     let rig = Rig::with(|builder| {
-        builder.with_id_service(format!("{}/identify?x=1", service.url())).with_clock(clock.clone())
+        builder
+            .with_id_service(format!("{}/identify?x=1", service.url()))
+            .with_clock(clock.clone())
+            .on_request_failure(move |_| failed.send(()).unwrap())
     });
     rig.start(FIRST);
-    service.wait_requests(1);
+    failures.recv_timeout(BOUND).unwrap();
+    assert!(clock.advance(Duration::ZERO));
     // The service failed, and so did the flush that asked it.
     assert!(rig.collector.requests().is_empty());
     assert!(clock.advance(Duration::from_secs(60)));

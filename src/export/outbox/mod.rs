@@ -64,6 +64,8 @@ use crate::clock::duration_nanos;
 #[must_use = "give it to `with_outbox`"]
 pub struct Outbox {
     store: Option<Box<dyn OutboxStore>>,
+    /// It is a SQLite file, which events may have to say.
+    sqlite: bool,
     max_events: Option<u64>,
     max_bytes: Option<u64>,
     max_age: Duration,
@@ -96,6 +98,7 @@ impl Outbox {
     fn of(store: Option<Box<dyn OutboxStore>>) -> Self {
         Self {
             store,
+            sqlite: false,
             max_events: None,
             max_bytes: None,
             max_age: Duration::from_secs(30 * 24 * 60 * 60),
@@ -137,6 +140,12 @@ impl Outbox {
     #[cfg_attr(not(feature = "snowplow"), expect(dead_code, reason = "asked by exporters"))]
     pub(crate) fn is_durable(&self) -> bool {
         self.store.is_some()
+    }
+
+    /// Whether it is a SQLite file.
+    #[cfg_attr(not(feature = "snowplow"), expect(dead_code, reason = "asked by exporters"))]
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.sqlite
     }
 
     /// The store, if there is one, and the limits of each of `queues` collectors.

@@ -189,8 +189,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// A URL that is asked once by GET before the first request, so that a service of yours can set its cookie; it needs
-    /// [`with_cookie_jar`](Self::with_cookie_jar) or a client that keeps cookies. Until it has answered with a 2xx, events wait.
+    /// A URL that is asked once by GET before the first request, so that a service of yours can set its cookie, which
+    /// [`with_cookie_jar`](Self::with_cookie_jar) keeps. Until it has answered with a 2xx, events wait.
     pub fn with_id_service(mut self, url: impl Into<String>) -> Self {
         self.transport.id_service = Some(url.into());
         self

@@ -5,11 +5,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::error::BuildError;
 use crate::export::endpoint::Endpoint;
-use crate::export::http::{Bytes, DefaultClient, HttpClient, HttpError, Request, Response};
+use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 
 use super::protocol::ANONYMOUS;
 
@@ -23,8 +22,8 @@ pub(super) struct IdService {
 impl IdService {
     pub(super) fn before(
         url: &str,
-        client: Option<Arc<dyn HttpClient>>,
-        connect_timeout: Duration,
+        inner: Arc<dyn HttpClient>,
+        speaks_https: bool,
     ) -> Result<Arc<dyn HttpClient>, BuildError> {
         let (address, path) = match url.find("://").and_then(|at| url[at + 3..].find(['/', '?']).map(|it| at + 3 + it))
         {
@@ -32,15 +31,11 @@ impl IdService {
             None => (url, ""),
         };
         let endpoint = Endpoint::parse("with_id_service", address)?;
-        if client.is_none() {
+        if !speaks_https {
             endpoint.check_tls()?;
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let url = endpoint.uri("with_id_service", &path)?;
-        let inner = match client {
-            Some(client) => client,
-            None => Arc::new(DefaultClient::new(connect_timeout)?),
-        };
         Ok(Arc::new(Self { url, inner, asked: AtomicBool::new(false) }))
     }
 

@@ -19,6 +19,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::anonymity::MODE_SERVER_ANONYMOUS;
 use crate::export::delivery::Protocol;
+use crate::export::http::Bodies;
 use crate::export::outbox::{Parcel, Want};
 use crate::sync::Mutex;
 
@@ -39,6 +40,7 @@ pub(super) struct SnowplowProtocol {
     target: Mutex<Arc<Target>>,
     headers: HeaderMap,
     limits: Limits,
+    bodies: Bodies,
 }
 
 /// Where a collector listens.
@@ -65,7 +67,7 @@ pub(super) struct Limits {
 
 impl SnowplowProtocol {
     pub(super) fn new(target: Target, headers: HeaderMap, limits: Limits) -> Self {
-        Self { target: Mutex::new(Arc::new(target)), headers, limits }
+        Self { target: Mutex::new(Arc::new(target)), headers, limits, bodies: Bodies::default() }
     }
 
     /// Sends later requests elsewhere.
@@ -75,19 +77,20 @@ impl SnowplowProtocol {
 
     fn post(&self, target: &Target, parcels: &[Parcel], stm: &[u8]) -> Request<Bytes> {
         let size: usize = parcels.iter().map(|it| it.bytes().len() + stm.len() + 1).sum();
-        let mut body = Vec::with_capacity(ENVELOPE.len() + size + END.len());
-        body.extend_from_slice(ENVELOPE);
-        for (index, parcel) in parcels.iter().enumerate() {
-            if index > 0 {
-                body.push(b',');
+        let body = self.bodies.write(ENVELOPE.len() + size + END.len(), |body| {
+            body.extend_from_slice(ENVELOPE);
+            for (index, parcel) in parcels.iter().enumerate() {
+                if index > 0 {
+                    body.extend_from_slice(b",");
+                }
+                // The stamp takes the place of the brace that ends the object, and brings one of its own.
+                let event = parcel.bytes();
+                body.extend_from_slice(event.strip_suffix(b"}").unwrap_or(event));
+                body.extend_from_slice(stm);
             }
-            // The stamp takes the place of the brace that ends the object, and brings one of its own.
-            let event = parcel.bytes();
-            body.extend_from_slice(event.strip_suffix(b"}").unwrap_or(event));
-            body.extend_from_slice(stm);
-        }
-        body.extend_from_slice(END);
-        let mut request = Request::new(Bytes::from(body));
+            body.extend_from_slice(END);
+        });
+        let mut request = Request::new(body);
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = target.post.clone();
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));

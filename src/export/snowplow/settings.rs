@@ -12,8 +12,10 @@ use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
 use super::protocol::{EVENT_BYTES, FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
 use super::{Anonymity, IdentityLifetime, Method, SnowplowExporterBuilder, StateStorage};
 use crate::error::BuildError;
+use crate::export::cookie_jar::CookieJar;
 use crate::export::delivery::DeliverySettings;
 use crate::export::endpoint::Endpoint;
+use crate::export::http::{DefaultClient, HttpClient};
 
 /// One collector, ready to be sent to.
 #[derive(Debug)]
@@ -66,10 +68,18 @@ pub(super) fn destinations(builder: &SnowplowExporterBuilder) -> Result<Vec<Dest
 }
 
 fn delivery(transport: &Transport, endpoint: Endpoint) -> Result<DeliverySettings, BuildError> {
-    let client = match &transport.id_service {
+    let client: Option<Arc<dyn HttpClient>> = match &transport.id_service {
         Some(url) => {
-            endpoint.check_tls()?;
-            Some(IdService::before(url, transport.client.clone(), transport.connect_timeout)?)
+            if transport.client.is_none() {
+                endpoint.check_tls()?;
+            }
+            let client = match &transport.client {
+                Some(client) => Arc::clone(client),
+                None => Arc::new(DefaultClient::new(transport.connect_timeout)?),
+            };
+            // The jar is within, so that it keeps the service's cookie, too.
+            let client = if transport.cookie_jar { CookieJar::around(client) } else { client };
+            Some(IdService::before(url, client, transport.client.is_some())?)
         }
         None => transport.client.clone(),
     };
@@ -82,7 +92,7 @@ fn delivery(transport: &Transport, endpoint: Endpoint) -> Result<DeliverySetting
         schedule_delay: transport.schedule_delay,
         max_in_flight: transport.max_in_flight,
         retry: transport.retry.clone(),
-        cookie_jar: transport.cookie_jar,
+        cookie_jar: transport.cookie_jar && transport.id_service.is_none(),
         ..DeliverySettings::new(endpoint)
     })
 }
@@ -109,7 +119,7 @@ fn check_transport(transport: &Transport) -> Result<(), BuildError> {
 /// What events say, checked and completed.
 pub(super) fn content(builder: &mut SnowplowExporterBuilder) -> Result<MapSettings, BuildError> {
     let mut content = std::mem::take(&mut builder.content);
-    let (sqlite, durable) = (builder.outbox.is_durable(), builder.outbox.is_durable());
+    let (sqlite, durable) = (builder.outbox.is_sqlite(), builder.outbox.is_durable());
     if let Some(app_id) = &content.app_id {
         text("with_app_id", app_id, 255)?;
     }

@@ -37,7 +37,7 @@ impl Outbox {
     /// than 16 MiB. After an outage it shrinks step by step to at most twice what waits and 16 MiB. What was delivered may
     /// stay legible in the file until its place is used again.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self::of(Some(Box::new(SqliteStore::new(path.into()))))
+        Self { sqlite: true, ..Self::of(Some(Box::new(SqliteStore::new(path.into())))) }
     }
 
     /// When a commit counts as stored. Only for [`Outbox::sqlite`]. Default: [`Synchronous::Full`].

@@ -179,7 +179,10 @@ impl Reader {
             }
             Read::Ignore => {}
             Read::Code | Read::Refuse if off => return Ok(()),
-            Read::Code => return Err(refuse(format!("this is code, which no JSON holds: {}", option.note))),
+            Read::Code => {
+                let call = format!("this is code, which no JSON holds: call `{}` ({})", option.setting, option.note);
+                return Err(refuse(call.replace(" ()", "")));
+            }
             Read::Refuse => return Err(refuse(option.note.to_owned())),
         }
         self.notes.push(OptionNote { option: option.name, verdict: option.verdict, note: option.note });
