@@ -109,10 +109,15 @@ impl Worker {
     }
 
     /// The thread's whole life.
-    pub(super) fn work(mut self, runtime: tokio::runtime::Runtime) {
-        // Whatever happens, nobody waits for a thread that has gone.
+    pub(super) fn work(self, runtime: tokio::runtime::Runtime) {
+        // Whatever happens, nobody waits for a thread that has gone. Said last, when this worker is dropped: whoever waited may
+        // open the outbox's file again at once.
         let _leave = Leave(self.shared.clone());
         self.shared.this_is_the_thread();
+        self.work_until_stopped(runtime);
+    }
+
+    fn work_until_stopped(mut self, runtime: tokio::runtime::Runtime) {
         let _quiet = Context::enter_telemetry_suppressed_scope();
         runtime.block_on(self.run());
         self.requests.abort_all();
