@@ -24,6 +24,8 @@ pub mod collector;
 mod error;
 #[cfg(feature = "bridge")]
 pub mod export;
+#[cfg(any(feature = "snowplow", feature = "dev-collector"))]
+pub mod iglu;
 #[cfg(feature = "tracing")]
 mod layer;
 mod lifecycle;
@@ -42,6 +44,10 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "opentracker")]
+pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
+#[cfg(feature = "snowplow")]
+pub use export::snowplow::{SnowplowExporter, SnowplowExporterBuilder};
 #[cfg(feature = "tracing")]
 pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;

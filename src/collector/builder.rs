@@ -23,6 +23,7 @@ pub struct DevCollectorBuilder {
     opentracker_port: u16,
     max_body_bytes: usize,
     max_records: usize,
+    max_stored_bytes: usize,
     body_timeout: Duration,
     clock: Source,
     schemas: Vec<(String, String)>,
@@ -41,6 +42,7 @@ impl Default for DevCollectorBuilder {
             opentracker_port: 0,
             max_body_bytes: 4 << 20,
             max_records: 262_144,
+            max_stored_bytes: 256 << 20,
             body_timeout: Duration::from_secs(10),
             clock: Source::System,
             schemas: Vec::new(),
@@ -139,10 +141,18 @@ impl DevCollectorBuilder {
         self
     }
 
-    /// How many spans, logs, and records of the other trackers are kept, together. Default: 262,144; at least 1. Beyond it, or beyond 256 MiB, those
-    /// that arrived first are dropped and [counted](super::Stream::dropped). Lower it for a collector that runs for days.
+    /// How many spans, logs, and records of the other trackers are kept, together. Default: 262,144; at least 1. Beyond
+    /// it, or beyond [`with_max_stored_bytes`](Self::with_max_stored_bytes), those that arrived first are dropped and
+    /// [counted](super::Stream::dropped). Lower it for a collector that runs for days.
     pub fn with_max_records(mut self, records: usize) -> Self {
         self.max_records = records;
+        self
+    }
+
+    /// How much memory the records may take together, in bytes, by an estimate. Default: 256 MiB; at least 1 MiB. A
+    /// Snowplow event with a `client_session` takes about 7 kB: raise it to count 100,000 of those.
+    pub fn with_max_stored_bytes(mut self, bytes: usize) -> Self {
+        self.max_stored_bytes = bytes;
         self
     }
 
@@ -156,7 +166,7 @@ impl DevCollectorBuilder {
         let (http_listener, http) = listen("with_http_port", self.http_port)?;
         let (snowplow_listener, snowplow) = listen("with_snowplow_port", self.snowplow_port)?;
         let (opentracker_listener, opentracker) = listen("with_opentracker_port", self.opentracker_port)?;
-        let contents = Contents::new(self.max_records, MAX_STORED_BYTES);
+        let contents = Contents::new(self.max_records, self.max_stored_bytes);
         let settings = self.snowplow()?;
         let intake = Intake::new(contents, self.max_body_bytes, self.body_timeout, self.clock, settings);
         let intake = Arc::new(intake);
@@ -196,6 +206,9 @@ impl DevCollectorBuilder {
         }
         if self.max_records == 0 {
             return refused("with_max_records", 0, "give how many spans and logs to keep, 262144 by default");
+        }
+        if self.max_stored_bytes < LEAST_STORED_BYTES {
+            return refused("with_max_stored_bytes", self.max_stored_bytes, "give 1048576 (1 MiB) or more");
         }
         if self.body_timeout < Duration::from_millis(1) {
             let value = format!("{:?}", self.body_timeout);
@@ -291,4 +304,4 @@ fn listen(setting: &'static str, port: u16) -> Result<(std::net::TcpListener, st
 }
 
 const LARGEST_BODY: usize = 1 << 30;
-const MAX_STORED_BYTES: usize = 256 << 20;
+const LEAST_STORED_BYTES: usize = 1 << 20;

@@ -3,12 +3,14 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use otel_session::collector::{DevCollector, Refusal};
+use otel_session::collector::{DevCollector, Refusal, fuzzing};
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::client::{connect, exchange, post};
 use crate::story::{
-    TP2, collector, counts, envelope, get, get_json, only_errors, page_view, post_to, send, text, with,
+    APPLICATION, CLIENT_SESSION, TP2, client_session, collector, contexts, counts, envelope, get, get_json,
+    only_errors, page_view, post_to, send, text, unstruct, with,
 };
 
 #[test]
@@ -79,6 +81,17 @@ fn a_long_query_does_not_grow_with_the_number_of_events() {
     let query = "x".repeat(20_000);
     post_to(&collector, &format!("{TP2}?page={query}"), "", &envelope(&vec![page_view(); 20_000]).to_string());
     assert!(only_errors(&collector).contains("too many events"), "one row instead of 400 MB");
+    let collector = DevCollector::builder().with_snowplow_limits(1_000, 1 << 20, 2 << 20).build().expect("a collector");
+    post_to(&collector, &format!("{TP2}?page={query}"), "", &envelope(&vec![page_view(); 20_000]).to_string());
+    assert!(only_errors(&collector).contains("too many events"), "nor when the body is split");
+}
+
+#[test]
+fn a_list_of_very_many_wrong_events_is_judged_in_bounds() {
+    let collector = collector();
+    send(&collector, &vec![json!({}); 300_000]);
+    assert_eq!(counts(&collector), (0, 1));
+    assert_eq!(collector.stream().snowplow_bad()[0].errors().len(), 10);
 }
 
 #[test]
@@ -89,6 +102,10 @@ fn the_oldest_records_make_room_and_are_counted() {
     let stream = collector.stream();
     let kept: Vec<_> = stream.snowplow_good().iter().filter_map(|event| event.column("app_id")?.as_str()).collect();
     assert_eq!((kept, stream.snowplow_bad().len(), stream.dropped()), (vec!["2", "3", "4"], 0, 2));
+    let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
+    send(&collector, &vec![with(&[("ue_na", &"x".repeat(10_000))]); 90]);
+    let (kept, dropped) = (counts(&collector).0, collector.stream().dropped());
+    assert!((60..90).contains(&kept) && kept as u64 + dropped == 90, "{kept} events of 10 kB in 1 MiB");
 }
 
 #[test]
@@ -101,6 +118,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         (error(builder().with_snowplow_limits(2, 1, 3)), "with_snowplow_limits(2, 1, 3)"),
         (error(builder().with_snowplow_path("custom")), "with_snowplow_path(custom)"),
         (error(builder().with_body_timeout(Duration::ZERO)), "with_body_timeout(0ns)"),
+        (error(builder().with_max_stored_bytes(5)), "with_max_stored_bytes(5)"),
         (error(builder().with_schema("acme", "{}")), "with_schema(acme"),
         (
             error(builder().with_schema("iglu:a/b/jsonschema/1-0-0", "[")),
@@ -124,4 +142,37 @@ fn a_request_that_is_no_http_harms_nobody() {
     assert_eq!(reply.status, 400);
     assert_eq!(post(&collector.snowplow_endpoint(), TP2, "", b"").status, 200);
     assert!(text(&get(&collector, "/health", "")).contains("ok"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..512)) {
+        judge_everywhere(&data);
+    }
+
+    #[test]
+    fn spoiled_requests_never_panic(
+        spoils in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let session = contexts(&[(CLIENT_SESSION, client_session())]);
+        let inner = unstruct(APPLICATION, &json!({ "version": "1" }));
+        let event = with(&[("e", "ue"), ("ue_pr", &inner), ("co", &session), ("dtm", "1795164538129"), ("res", "1x2")]);
+        let mut data = format!("\u{2}aid=a&url=http://shop.test/\n{}", envelope(&[page_view(), event])).into_bytes();
+        for (place, byte) in spoils {
+            let place = place.index(data.len());
+            data[place] = byte;
+        }
+        judge_everywhere(&data);
+        data.truncate(cut.index(data.len()));
+        judge_everywhere(&data);
+    }
+}
+
+fn judge_everywhere(data: &[u8]) {
+    fuzzing::snowplow_post(data);
+    fuzzing::snowplow_get(data);
+    fuzzing::opentracker_form(data);
 }

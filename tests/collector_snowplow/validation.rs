@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use otel_session::collector::DevCollector;
+use otel_session::collector::{DevCollector, SnowplowEvent};
 use serde_json::{Value as Json, json};
 
 use crate::client::post;
@@ -105,6 +105,8 @@ fn atomic_fields_at_their_limits_are_good() {
     let stream = collector.stream();
     assert_eq!(stream.snowplow_good().len(), cases.len());
     assert_eq!(stream.snowplow_good()[0].event_id(), EID, "ids are shown in lower case");
+    let address = |event: &SnowplowEvent| event.column("user_ipaddress") == Some(&json!("203.0.113.7"));
+    assert!(stream.snowplow_good().iter().any(|event| address(event)), "the first address of a list");
     let page = stream.snowplow_good()[cases.len() - 1].column("page_title").cloned();
     assert_eq!(page, Some(json!("linebreak    tab")), "columns are written as tab-separated values");
 }

@@ -17,3 +17,4 @@ pub use records::OpentrackerRecord;
 
 pub(super) use http::{MAX_HEAD_BYTES, answer};
 pub(super) use objects::Objects;
+pub(super) use read::read;

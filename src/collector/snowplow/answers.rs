@@ -11,7 +11,6 @@ use hyper::header::{
     SET_COOKIE,
 };
 use hyper::{Method, StatusCode};
-use serde_json::Value as Json;
 
 use super::super::server::Answer;
 
@@ -19,8 +18,8 @@ pub(super) fn text(status: StatusCode, words: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=utf-8", words.into())
 }
 
-pub(super) fn json(document: &Json) -> Answer {
-    answer(StatusCode::OK, "application/json", document.to_string().into())
+pub(super) fn json(document: String) -> Answer {
+    answer(StatusCode::OK, "application/json", document.into())
 }
 
 /// To a tracker: `ok`, or the pixel for requests that images are made of.

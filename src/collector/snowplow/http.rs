@@ -104,7 +104,7 @@ fn payload(head: &Parts, body: Bytes, api: (&str, &str), peer: IpAddr, arrived_m
         network_user_id,
         anonymous,
     };
-    Payload { facts: Arc::new(facts), query, body }
+    Payload { facts: Arc::new(facts), query: query.into(), body }
 }
 
 /// Those that tell who the sender is are left out when he does not want it known.

@@ -20,23 +20,35 @@ pub(in crate::collector) enum Verdict {
 
 /// Judges a request: one verdict for each event, or one for all when the envelope is bad. An event never spoils another.
 pub(in crate::collector) fn judge(payload: &Payload, settings: &Settings) -> Vec<Verdict> {
-    let bytes = payload.body.len();
+    let mut verdicts = judge_sizes(payload, settings);
+    // The verdicts of a request share what is known of it.
+    let share = payload.facts.size() / verdicts.len().max(1);
+    for verdict in &mut verdicts {
+        match verdict {
+            Verdict::Good(event) => event.size += share,
+            Verdict::Bad(row) => row.size += share,
+        }
+    }
+    verdicts
+}
+
+fn judge_sizes(payload: &Payload, settings: &Settings) -> Vec<Verdict> {
+    let (bytes, limit) = (payload.body.len(), settings.max_record_bytes);
     if bytes > settings.max_payload_bytes {
         let why = format!("size_violation: {bytes} bytes, a payload may have {}", settings.max_payload_bytes);
         return vec![too_large(payload, why)];
     }
-    if bytes <= settings.max_record_bytes {
+    if bytes <= limit {
         return judge_record(payload, &settings.registry);
     }
     // What does not fit one record downstream is cut into records of one event each.
-    let Some(parts) = payload.split() else {
-        let limit = settings.max_record_bytes;
-        return vec![too_large(payload, format!("size_violation: {bytes} bytes that cannot be split into {limit}"))];
+    let parts = match payload.split() {
+        Ok(parts) => parts,
+        Err(why) => return vec![too_large(payload, format!("size_violation: {bytes} bytes, {limit} fit; {why}"))],
     };
     let verdicts = parts.into_iter().flat_map(|part| match part.body.len() {
-        bytes if bytes > settings.max_record_bytes => {
-            let why = format!("size_violation: one event of {bytes} bytes, {} fit", settings.max_record_bytes);
-            vec![too_large(&part, why)]
+        bytes if bytes > limit => {
+            vec![too_large(&part, format!("size_violation: one event of {bytes} bytes, {limit} fit"))]
         }
         _ => judge_record(&part, &settings.registry),
     });
@@ -129,3 +141,44 @@ fn bad(facts: &Arc<RequestFacts>, parameters: Option<Parameters>, kept: bool, mu
 }
 
 const OWN_VENDOR: &str = super::payload::VENDOR;
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::Registry;
+    use super::*;
+
+    #[test]
+    fn the_events_of_a_request_share_the_memory_of_its_headers() {
+        let registry = Registry::built_in();
+        let settings = Settings {
+            registry,
+            max_payload_bytes: 1 << 20,
+            drop_payload_bytes: 1 << 20,
+            max_record_bytes: 1 << 20,
+            do_not_track: None,
+            post_paths: Vec::new(),
+        };
+        let size = |headers: usize| {
+            let facts = RequestFacts {
+                vendor: OWN_VENDOR.to_owned(),
+                version: "tp2".to_owned(),
+                content_type: Some("application/json".to_owned()),
+                headers: vec!["x".repeat(headers)],
+                ..RequestFacts::default()
+            };
+            let event = serde_json::json!({ "e": "pv", "p": "web", "tv": "t" });
+            let data = serde_json::json!([event, event]);
+            let schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4";
+            let body = serde_json::json!({ "schema": schema, "data": data }).to_string();
+            let payload = Payload { facts: Arc::new(facts), query: Arc::default(), body: body.into() };
+            let verdicts = judge(&payload, &settings);
+            assert_eq!(verdicts.len(), 2);
+            let sizes = verdicts.iter().map(|verdict| match verdict {
+                Verdict::Good(event) => event.size,
+                Verdict::Bad(row) => panic!("{row:?}"),
+            });
+            sizes.sum::<usize>()
+        };
+        assert_eq!(size(30_000) - size(10_000), 20_000);
+    }
+}

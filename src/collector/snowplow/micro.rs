@@ -20,7 +20,7 @@ pub(super) async fn answer(head: &Parts, body: Incoming, intake: &Intake) -> Ans
         return not_found(intake);
     }
     match head.uri.path() {
-        "/micro/all" => answers::json(&all(intake)),
+        "/micro/all" => answers::json(all(intake).to_string()),
         "/micro/reset" => {
             intake.reset_snowplow();
             answers::text(StatusCode::OK, "Reset completed")
@@ -39,7 +39,7 @@ pub(super) async fn answer(head: &Parts, body: Incoming, intake: &Intake) -> Ans
                     intake.refuse(Refusal::Malformed);
                     answers::text(StatusCode::BAD_REQUEST, why)
                 },
-                |list| answers::json(&list),
+                answers::json,
             )
         }
         path => match path.strip_prefix("/micro/iglu/") {
@@ -55,7 +55,7 @@ fn all(intake: &Intake) -> Json {
     json!({ "total": good + bad, "good": good, "bad": bad })
 }
 
-fn good(filter: &Map<String, Json>, intake: &Intake) -> Result<Json, String> {
+fn good(filter: &Map<String, Json>, intake: &Intake) -> Result<String, String> {
     let (event_type, schema) = (text(filter, "event_type")?, text(filter, "schema")?);
     let contexts = texts(filter, "contexts")?;
     let limit = limit(filter)?;
@@ -67,16 +67,29 @@ fn good(filter: &Map<String, Json>, intake: &Intake) -> Result<Json, String> {
     };
     let stream = intake.stream();
     let newest_first = stream.snowplow_good().iter().rev().map(AsRef::as_ref);
-    Ok(newest_first.filter(fits).take(limit).map(good_row).collect())
+    Ok(list(newest_first.filter(fits).take(limit).map(good_row)))
 }
 
-fn bad(filter: &Map<String, Json>, intake: &Intake) -> Result<Json, String> {
+fn bad(filter: &Map<String, Json>, intake: &Intake) -> Result<String, String> {
     let (vendor, version, limit) = (text(filter, "vendor")?, text(filter, "version")?, limit(filter)?);
     let fits =
         |row: &&SnowplowBad| vendor.is_none_or(|it| it == row.api().0) && version.is_none_or(|it| it == row.api().1);
     let stream = intake.stream();
     let newest_first = stream.snowplow_bad().iter().rev().map(AsRef::as_ref);
-    Ok(newest_first.filter(fits).take(limit).map(bad_row).collect())
+    Ok(list(newest_first.filter(fits).take(limit).map(bad_row)))
+}
+
+/// Written row by row: all rows as values would take several times the memory of the records.
+fn list(rows: impl Iterator<Item = Json>) -> String {
+    let mut text = String::from("[");
+    for row in rows {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&row.to_string());
+    }
+    text.push(']');
+    text
 }
 
 fn good_row(event: &SnowplowEvent) -> Json {
@@ -133,9 +146,8 @@ fn context(facts: &RequestFacts) -> Json {
 /// The rest of the path is the address without its scheme.
 fn schema(address: &str, intake: &Intake) -> Answer {
     let uri = format!("iglu:{address}");
-    let text = intake.snowplow.registry.text(&uri);
-    match text.and_then(|text| serde_json::from_str(&text).ok()) {
-        Some(document) => answers::json(&document),
+    match intake.snowplow.registry.text(&uri) {
+        Some(text) => answers::json(text),
         None => answers::text(StatusCode::NOT_FOUND, format!("ResolutionError: no schema {uri} in this collector")),
     }
 }

@@ -28,6 +28,7 @@ mod settings;
 pub use records::{ClientSession, SnowplowBad, SnowplowEvent};
 
 pub(super) use http::answer;
-pub(super) use judge::Verdict;
+pub(super) use judge::{Verdict, judge};
+pub(super) use payload::{Payload, RequestFacts};
 pub(super) use registry::{InvalidSchema, Registry};
 pub(super) use settings::{MAX_HEAD_BYTES, Settings};

@@ -32,6 +32,17 @@ pub(in crate::collector) struct RequestFacts {
     pub(in crate::collector) anonymous: bool,
 }
 
+impl RequestFacts {
+    /// An estimate of the memory that it takes.
+    pub(super) fn size(&self) -> usize {
+        let optional = [&self.content_type, &self.hostname, &self.user_agent, &self.referer];
+        let optional: usize = optional.into_iter().flatten().map(String::len).sum();
+        let names = self.vendor.len() + self.version.len() + self.ip_address.len() + self.network_user_id.len();
+        let headers: usize = self.headers.iter().map(|header| size_of::<String>() + header.len()).sum();
+        size_of::<Self>() + optional + names + headers
+    }
+}
+
 impl fmt::Debug for RequestFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vendor, version, content_type, .. } = self;
@@ -43,7 +54,7 @@ impl fmt::Debug for RequestFacts {
 #[derive(Clone, Debug, Default)]
 pub(in crate::collector) struct Payload {
     pub(in crate::collector) facts: Arc<RequestFacts>,
-    pub(in crate::collector) query: Vec<(String, String)>,
+    pub(in crate::collector) query: Arc<[(String, String)]>,
     pub(in crate::collector) body: Bytes,
 }
 
@@ -65,60 +76,64 @@ impl Payload {
                 Err(sentence("there is a content type and no body"))
             }
             (VENDOR, "tp2") if body.is_empty() => Ok(vec![query]),
-            (VENDOR, "tp2") => {
-                // What each event gets a copy of.
-                let headers = [&facts.user_agent, &facts.referer].into_iter().flatten().map(|it| 3 * it.len());
-                let repeated = query.iter().map(|(key, value)| key.len() + 3 * value.len()).chain(headers).sum();
-                envelope(facts.content_type.as_deref(), body, &query, repeated, registry)
-            }
+            (VENDOR, "tp2") => self.envelope(&query, registry),
             (vendor, version) => {
                 Err(sentence(&format!("there is no adapter for payloads of {vendor:?} version {version:?}")))
             }
         }
     }
 
-    /// The same request once for each of its events, if it is one that can be split.
-    pub(super) fn split(&self) -> Option<Vec<Payload>> {
-        let document: Json = serde_json::from_slice(&self.body).ok()?;
-        let (schema, events) = (document.get("schema")?, document.get("data")?.as_array()?);
+    /// The same request once for each of its events; a sentence when it cannot be split.
+    pub(super) fn split(&self) -> Result<Vec<Payload>, String> {
+        let unreadable = || "not a list of events, which could be split".to_owned();
+        let document: Json = serde_json::from_slice(&self.body).map_err(|_| unreadable())?;
+        let (schema, data) = described(&document).ok_or_else(unreadable)?;
+        let events = data.as_array().ok_or_else(unreadable)?;
+        self.check_repeated(events.len())?;
         let part = |event: &Json| {
             let body = serde_json::json!({ "schema": schema, "data": [event] }).to_string();
             Payload { body: body.into(), ..self.clone() }
         };
-        Some(events.iter().map(part).collect())
+        Ok(events.iter().map(part).collect())
     }
-}
 
-fn envelope(
-    content_type: Option<&str>,
-    body: &[u8],
-    query: &Parameters,
-    repeated: usize,
-    registry: &Registry,
-) -> Result<Vec<Parameters>, Vec<String>> {
-    match content_type {
-        None => return Err(sentence("there is a body and no content type: application/json is expected")),
-        Some(known) if CONTENT_TYPES.contains(&known) => {}
-        Some(other) => return Err(sentence(&format!("content type {other:?}: application/json is expected"))),
+    fn envelope(&self, query: &Parameters, registry: &Registry) -> Result<Vec<Parameters>, Vec<String>> {
+        match self.facts.content_type.as_deref() {
+            None => return Err(sentence("there is a body and no content type: application/json is expected")),
+            Some(known) if CONTENT_TYPES.contains(&known) => {}
+            Some(other) => return Err(sentence(&format!("content type {other:?}: application/json is expected"))),
+        }
+        let document: Json =
+            serde_json::from_slice(&self.body).map_err(|error| sentence(&format!("not JSON: {error}")))?;
+        if let Some(error) = depth_error(&document) {
+            return Err(vec![error]);
+        }
+        let (schema, data) = described(&document)
+            .ok_or_else(|| sentence("the body is no self-describing JSON: exactly schema and data are expected"))?;
+        if !schema.starts_with(PAYLOAD_DATA) {
+            return Err(sentence(&format!("the envelope is {schema:?}: {PAYLOAD_DATA}* is expected")));
+        }
+        let errors = registry.errors(schema, data);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let events = data.as_array().map(Vec::as_slice).unwrap_or_default();
+        self.check_repeated(events.len()).map_err(|error| vec![error])?;
+        Ok(events.iter().filter_map(Json::as_object).map(|event| parameters(event, query)).collect())
     }
-    let document: Json = serde_json::from_slice(body).map_err(|error| sentence(&format!("not JSON: {error}")))?;
-    if let Some(error) = depth_error(&document) {
-        return Err(vec![error]);
+
+    /// Each event gets a copy of the query and of some headers, most of which fill up to three columns.
+    fn check_repeated(&self, events: usize) -> Result<(), String> {
+        let headers = [&self.facts.user_agent, &self.facts.referer].into_iter().flatten().map(|it| 3 * it.len());
+        let query = self.query.iter().map(|(key, value)| key.len() + 3 * value.len());
+        let repeated: usize = query.chain(headers).sum();
+        if events.saturating_mul(repeated) > MAX_REPEATED_BYTES {
+            return Err(
+                "too many events for so long a query string and headers, which count for each of them".to_owned()
+            );
+        }
+        Ok(())
     }
-    let (schema, data) = described(&document)
-        .ok_or_else(|| sentence("the body is no self-describing JSON: exactly schema and data are expected"))?;
-    if !schema.starts_with(PAYLOAD_DATA) {
-        return Err(sentence(&format!("the envelope is {schema:?}: {PAYLOAD_DATA}* is expected")));
-    }
-    let errors = registry.errors(schema, data);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let events = data.as_array().map(Vec::as_slice).unwrap_or_default();
-    if events.len().saturating_mul(repeated) > MAX_REPEATED_BYTES {
-        return Err(sentence("too many events for so long a query string and headers, which count for each of them"));
-    }
-    Ok(events.iter().filter_map(Json::as_object).map(|event| parameters(event, query)).collect())
 }
 
 /// The parts of `{"schema": .., "data": ..}` with nothing beside them.
