@@ -1,6 +1,9 @@
 //! The bridge to Snowplow: [`SnowplowExporter`](crate::SnowplowExporter) and what it is configured with.
 
 mod anonymity;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod benching;
 mod builder;
 mod callbacks;
 mod collector;
