@@ -289,7 +289,7 @@ impl Worker {
     fn send(&mut self, parcels: Vec<Parcel>) {
         let now = self.source.moment();
         let protocol = self.protocol.clone();
-        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+        let Ok(request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
             return self.give_up(&parcels);
         };
         let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };
