@@ -33,8 +33,8 @@ impl Outbox {
     /// the exporter's `build()`; the folder must exist. Every exporter needs a file of its own.
     ///
     /// The file is held by its process until the exporter is gone. It can reach the [size
-    /// limit](Outbox::with_max_bytes) and a twentieth more for SQLite's own pages, beside it a log (`-wal`) of usually less
-    /// than 16 MiB. After an outage it shrinks step by step to at most twice what waits and 16 MiB. What was delivered may
+    /// limit](Outbox::with_max_bytes) and a twentieth more for SQLite's own pages, beside it a log (`-wal`) of 16 MiB
+    /// and the largest commit. After an outage it shrinks step by step to at most twice what waits and 16 MiB. What was delivered may
     /// stay legible in the file until its place is used again.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self::of(Some(Box::new(SqliteStore::new(path.into()))))
