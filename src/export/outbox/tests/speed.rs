@@ -127,3 +127,35 @@ fn speed() {
         measure("sqlite normal", Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal), max_bytes);
     }
 }
+
+#[test]
+#[ignore = "prints figures"]
+fn speed_of_reopening() {
+    let folder = Folder::new("speed-reopen");
+    let source = SystemClock.into_source();
+    let outbox = || Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal);
+    let (depot, _) = open(outbox(), &source);
+    for number in 0..500 {
+        depot.accept(batch(&[b'x'; 1_200], number << 32), Vec::new()).unwrap();
+    }
+    drop(depot);
+    let start = source.moment().boot;
+    let (depot, _) = open(outbox(), &source);
+    let opened = source.moment().boot;
+    let mut events = 0;
+    loop {
+        let taken = depot.take(0, &Want { max_bytes: 1_000_000, ..ALL });
+        if taken.is_empty() {
+            break;
+        }
+        events += taken.len();
+        depot.settle(0, &tickets(&taken), Outcome::Delivered);
+        depot.tend();
+    }
+    let read = source.moment().boot;
+    println!(
+        "{events} events that wait: opened in {:.1} ms, read and removed in {:.2} µs an event",
+        (opened - start) as f64 / 1e6,
+        (read - opened) as f64 / events as f64 / 1e3
+    );
+}
