@@ -48,14 +48,15 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     // Blocking, so off the runtime's threads.
     let bridge = snowplow.clone();
     let shutdown = move || telemetry.shutdown(Duration::from_secs(5)).map(|()| bridge.shutdown(Duration::from_secs(5)));
-    tokio::task::spawn_blocking(shutdown).await??;
+    let report = tokio::task::spawn_blocking(shutdown).await??;
     let stream = collector.stream();
     println!("\nWhat the collector received:\n\n{}", stream.timeline());
     let (good, bad) = (stream.snowplow_good(), stream.snowplow_bad());
     let with_session = good.iter().filter(|event| event.client_session().is_some()).count();
     println!("\nSnowplow: {} events accepted, {with_session} with a client_session, {} bad", good.len(), bad.len());
     println!("lost on the way: {}; to Snowplow: {}", sessions.losses(), snowplow.losses());
-    Ok(if stream.problems().is_empty() && bad.is_empty() && !good.is_empty() {
+    let delivered = report.pending == 0 && bad.is_empty() && !good.is_empty();
+    Ok(if stream.problems().is_empty() && delivered {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
