@@ -27,7 +27,7 @@ mod room;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 
 use std::time::Duration;

@@ -192,6 +192,34 @@ fn a_chunk_that_cannot_be_read_is_given_up_and_counted() {
 }
 
 #[test]
+fn a_commit_under_way_keeps_nobody_from_taking_and_settling() {
+    for works in [true, false] {
+        let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
+        let shelf = Shelf::default();
+        let (depot, losses) = open(Outbox::custom(shelf.clone()).with_max_events(10), &clock.into_source());
+        depot.accept(vec![chunk(0, 0..10)], Vec::new()).unwrap();
+        let first = depot.take(0, &Want { max_events: 4, ..ALL });
+        let worker = Arc::downgrade(&depot);
+        shelf.meanwhile(move || {
+            let depot = worker.upgrade().unwrap();
+            // The others are about to be dropped. Should they stay after all, nothing may have overtaken them.
+            assert!(depot.take(0, &ALL).is_empty());
+            depot.settle(0, &tickets(&first), Outcome::Delivered);
+            assert_eq!(depot.pending(0).events, 6);
+        });
+        shelf.has((!works).then_some(Trouble::Commits));
+        assert_eq!(depot.accept(vec![chunk(0, 10..16)], Vec::new()).is_ok(), works);
+        shelf.has(None);
+        let rest = depot.take(0, &ALL);
+        assert_eq!(numbers(&rest), if works { (10..16).collect::<Vec<_>>() } else { (4..10).collect() });
+        assert_eq!(losses.read().total(), 6, "dropped or not accepted");
+        depot.settle(0, &tickets(&rest), Outcome::Delivered);
+        depot.sync().unwrap();
+        assert_eq!(shelf.chunks(), 0);
+    }
+}
+
+#[test]
 fn state_alone_is_committed_too() {
     let (depot, _, shelf, _) = start();
     depot.accept(Vec::new(), vec![StateRow::new(3, b"installation".to_vec(), Some(b"id".to_vec()))]).unwrap();

@@ -1,8 +1,11 @@
 //! What the tests of the outbox share.
 
 mod contract;
+#[cfg(feature = "sqlite")]
+mod crash;
 mod durable;
 mod limits;
+mod model;
 mod shelf;
 #[cfg(feature = "sqlite")]
 mod speed;

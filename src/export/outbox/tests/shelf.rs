@@ -17,6 +17,17 @@ struct Content {
     next: u64,
     commits: u64,
     trouble: Option<Trouble>,
+    meanwhile: Meanwhile,
+}
+
+/// What happens while the next commit is under way.
+#[derive(Default)]
+struct Meanwhile(Option<Box<dyn FnOnce() + Send>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Meanwhile").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +41,10 @@ pub(super) enum Trouble {
 impl Shelf {
     pub(super) fn has(&self, trouble: Option<Trouble>) {
         self.0.lock().trouble = trouble;
+    }
+
+    pub(super) fn meanwhile(&self, act: impl FnOnce() + Send + 'static) {
+        self.0.lock().meanwhile = Meanwhile(Some(Box::new(act)));
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -63,6 +78,8 @@ impl OutboxStore for Shelf {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
+        let meanwhile = self.0.lock().meanwhile.0.take();
+        meanwhile.into_iter().for_each(|act| act());
         let mut content = self.0.lock();
         match content.trouble {
             Some(Trouble::Commits) => return Err(OutboxError::Store("no room on the shelf".into())),
