@@ -263,8 +263,8 @@ impl Worker {
             return false;
         }
         let batch_size = u64::try_from(self.settings.batch_size).unwrap_or(u64::MAX);
-        let full = waiting >= batch_size
-            || self.settings.flush_bytes.is_some_and(|bytes| pending.bytes >= u64::try_from(bytes).unwrap_or(u64::MAX));
+        let heavy = |bytes| self.depot.payload(self.queue) >= u64::try_from(bytes).unwrap_or(u64::MAX);
+        let full = waiting >= batch_size || (!self.draining && self.settings.flush_bytes.is_some_and(heavy));
         if !self.draining && !full && !self.settings.schedule_delay.is_zero() {
             let since = *self.waiting_since.get_or_insert(now);
             self.draining = now.saturating_sub(since) >= duration_nanos(self.settings.schedule_delay);

@@ -299,6 +299,11 @@ impl Depot {
         self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
     }
 
+    /// The encoded bytes of the chunks that wait in a queue. Looks at each of them.
+    pub(crate) fn payload(&self, queue: u16) -> u64 {
+        self.state.lock().collector(queue).map(|queue| queue.payload()).unwrap_or_default()
+    }
+
     /// Names whom to wake when there may be new work in a queue. Called outside the locks.
     pub(crate) fn on_work(&self, queue: u16, waker: Waker) {
         if let Some(place) = self.wakers.lock().get_mut(usize::from(queue)) {
