@@ -116,6 +116,13 @@ pub(crate) struct Pending {
     pub(crate) in_flight: u64,
 }
 
+impl Pending {
+    /// Events that are not in flight.
+    pub(crate) fn waiting(self) -> u64 {
+        self.events.saturating_sub(self.in_flight)
+    }
+}
+
 impl Depot {
     /// Opens an outbox for so many collectors, and returns with it the rows of state that it holds.
     ///

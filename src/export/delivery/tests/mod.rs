@@ -61,6 +61,19 @@ fn below_the_batch_size_nothing_is_sent_and_at_it_everything_in_one_request() {
 }
 
 #[test]
+fn the_event_that_fills_a_batch_wakes_the_worker() {
+    for _ in 0..50 {
+        let mut rig = rig(|plan| plan.settings.batch_size = 5);
+        // Nobody moves the clock, which would wake it too.
+        for _ in 0..5 {
+            rig.accept(1);
+        }
+        rig.server.wait_for(1);
+        assert_eq!(rig.requests(), [[0, 1, 2, 3, 4]]);
+    }
+}
+
+#[test]
 fn so_many_bytes_are_sent_at_once_although_the_batch_is_not_full() {
     let mut rig = rig(|plan| {
         plan.settings.batch_size = 10;
