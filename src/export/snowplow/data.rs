@@ -27,8 +27,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
         }
         Kind::Log => {}
     }
-    let skip: &[&str] = if it.record.is_of_session() { &LIFTED } else { &[] };
-    attributes(json, &mut first, it, skip);
+    attributes(json, &mut first, it);
     match it.record.source {
         Source::Log(log) => {
             if let Some(body) = log.body() {
@@ -65,7 +64,7 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it, &[]);
+    members(json, &mut first, it);
     if let (Source::Log(log), false) = (it.record.source, has_body) {
         if let Some(body) = log.body() {
             json.key(&mut first, "body");
@@ -100,27 +99,40 @@ fn session(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
         json.key(first, "sampled");
         json.bool(sampled);
     }
-    if let Some(seconds) = it.attribute(semconv::OTEL_SESSION_DURATION).and_then(Attribute::float) {
-        if seconds.is_finite() && seconds >= 0.0 {
-            json.key(first, "duration");
-            json.float(seconds);
-        }
+    if let Some(seconds) = it.attribute(semconv::OTEL_SESSION_DURATION).and_then(duration) {
+        json.key(first, "duration");
+        json.float(seconds);
     }
 }
 
-fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn duration(value: Attribute<'_>) -> Option<f64> {
+    value.float().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+}
+
+/// Whether the data of a session's events have a name of their own for an attribute; with a value of another type it
+/// stays an attribute.
+fn is_lifted(key: &str, value: Attribute<'_>) -> bool {
+    match key {
+        semconv::OTEL_SESSION_STORAGE | semconv::OTEL_SESSION_END_REASON => value.str().is_some(),
+        semconv::OTEL_SESSION_SAMPLED => value.bool().is_some(),
+        semconv::OTEL_SESSION_DURATION => duration(value).is_some(),
+        _ => false,
+    }
+}
+
+fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     if it.rest.is_empty() {
         return;
     }
     json.key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it, skip);
+    members(json, &mut true, it);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     for (key, value) in it.rest {
-        if skip.contains(key) || !it.shows(key) {
+        if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
         }
         if json.is_full() {
@@ -233,14 +245,6 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
     }
     json.raw(b"]");
 }
-
-/// What the data of a session's events have names of their own for.
-const LIFTED: [&str; 4] = [
-    semconv::OTEL_SESSION_STORAGE,
-    semconv::OTEL_SESSION_SAMPLED,
-    semconv::OTEL_SESSION_END_REASON,
-    semconv::OTEL_SESSION_DURATION,
-];
 
 /// The greatest lengths that our schemas give, in characters.
 const SHORT: usize = 255;
