@@ -91,6 +91,17 @@ impl<'a> Json<'a> {
         self.out.extend_from_slice(bytes);
     }
 
+    /// The key of a member of ours, which needs no escape, with the comma before it unless it is the first.
+    pub(super) fn fixed_key(&mut self, first: &mut bool, key: &'static str) {
+        let (before, after): (&[u8], &[u8]) = match self.level {
+            Level::Plain => (b",\"", b"\":"),
+            Level::Quoted => (b",\\\"", b"\\\":"),
+        };
+        self.raw(&before[usize::from(std::mem::take(first))..]);
+        self.raw(key.as_bytes());
+        self.raw(after);
+    }
+
     /// The key of a member, with the comma before it unless it is the first.
     pub(super) fn key(&mut self, first: &mut bool, key: &str) {
         if !std::mem::take(first) {
