@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
-use opentelemetry::logs::AnyValue;
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _};
 use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_session::export::snowplow::{
     Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage,
@@ -435,6 +435,27 @@ fn callbacks_tell_of_sessions_and_of_accepted_events() {
         ids[2].clone(),
     ];
     assert_eq!(*told, expected);
+}
+
+#[test]
+fn a_callback_that_emits_a_record_neither_loops_nor_hangs() {
+    let logger = Arc::new(Mutex::new(None::<SdkLogger>));
+    let within = logger.clone();
+    let rig = Rig::with(|builder| {
+        builder.on_session_start(move |_| {
+            let logger = within.lock().unwrap().clone().unwrap();
+            let mut record = logger.create_log_record();
+            record.set_event_name("session.start");
+            record.add_attribute("session.id", SECOND);
+            logger.emit(record);
+        })
+    });
+    *logger.lock().unwrap() = Some(rig.logger());
+    rig.start(FIRST);
+    rig.flush();
+    let sessions: Vec<_> = rig.collector.events().iter().map(|it| it.text("sid").unwrap().to_owned()).collect();
+    // The SDK keeps what is emitted within an export out of the pipeline.
+    assert_eq!(sessions, [FIRST]);
 }
 
 #[test]
