@@ -76,4 +76,7 @@ mod manual {
     mod collector {}
     #[doc = include_str!("../docs/manual/tracing.md")]
     mod tracing {}
+    #[cfg(feature = "opentracker")]
+    #[doc = include_str!("../docs/manual/opentracker.md")]
+    mod opentracker {}
 }

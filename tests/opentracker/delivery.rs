@@ -323,3 +323,18 @@ fn events_wait_in_a_file_for_the_next_exporter() {
     assert_eq!(open().shutdown(LONG).delivered, 1);
     assert_eq!(value(&sent(&calls.lock().unwrap()[0]), "n"), Some("1"));
 }
+
+#[test]
+fn a_file_that_a_kill_left_with_an_empty_first_page_is_opened_again() {
+    let scratch = Scratch::new("opentracker-first-page");
+    let path = scratch.path("outbox.db");
+    // What opening does first, and then no more.
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL;").unwrap();
+    drop(connection);
+    assert!(std::fs::metadata(&path).unwrap().len() > 0);
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_outbox(Outbox::sqlite(&path)).build().unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 1);
+}

@@ -14,6 +14,7 @@ mod anything;
 mod delivery;
 mod examples;
 mod kill;
+mod manual;
 mod settings;
 
 use std::time::{Duration, SystemTime};

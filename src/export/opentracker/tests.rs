@@ -396,3 +396,11 @@ fn events_of_one_session_share_a_lane() {
     // Stored, so it must stay the same from version to version.
     assert_eq!(super::ids::lane(b"a"), 0xe40c_292c);
 }
+
+#[test]
+fn the_proxy_mark_can_be_switched_off() {
+    let mut mapper = mapper();
+    assert_eq!(value(&sent(&mapper, &in_session("visit", &[])).expect("it is sent"), "proxy"), Some("true"));
+    mapper.proxy = false;
+    assert_eq!(value(&sent(&mapper, &in_session("visit", &[])).expect("it is sent"), "proxy"), None);
+}
