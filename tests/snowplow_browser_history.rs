@@ -84,7 +84,9 @@ fn replay(scenario: &Value, recorded: &[Seen], lifecycle: Lifecycle) -> Vec<Seen
         .with_endpoint(collector.snowplow_endpoint())
         .with_clock(clock.clone())
         .with_number_unannounced_sessions(true)
-        .with_filter(move |it| lifecycle == Lifecycle::Sent || !it.name().is_some_and(|name| name.starts_with("session.")))
+        .with_filter(move |it| {
+            lifecycle == Lifecycle::Sent || !it.name().is_some_and(|name| name.starts_with("session."))
+        })
         .build()
         .unwrap();
     // Where the tracker is silent about the session it goes on: the generator gives an id for each session that it had.
