@@ -27,6 +27,8 @@ const tracker = newTracker(
   { endpoint, maxPostBytes: 88 + 49.5 * measured(), bufferSize: 50, connectionTimeout: 60_000, onRequestSuccess: succeeded }
 );
 
+named(tracker);
+
 let index = 0;
 let wall = 0n;
 let cpu = 0;
@@ -64,12 +66,20 @@ function argumentsOf(eventIndex) {
   return [{ event: { schema: event.schema, data: { ...event.data } } }, [session]];
 }
 
+function named(tracker) {
+  const { userId, sessionId, sessionIndex } = event.client_session;
+  tracker.setDomainUserId(userId);
+  tracker.setSessionId(sessionId);
+  tracker.setSessionIndex(sessionIndex);
+}
+
 /** The bytes of such an event on the wire, as the tracker counts them; an index has six digits at most. */
 function measured() {
   const probe = newTracker(
     { namespace: 'bench', appId: 'shop', encodeBase64: true },
     { customEmitter: () => ({ input: (payload) => (eventBytes = Buffer.byteLength(JSON.stringify(payload))) }) }
   );
+  named(probe);
   const [described, entities] = argumentsOf(100_000);
   probe.track(buildSelfDescribingEvent(described), entities);
   return eventBytes;

@@ -12,7 +12,7 @@ import sys
 import time
 
 import requests
-from snowplow_tracker import AsyncEmitter, Emitter, SelfDescribing, SelfDescribingJson, Tracker
+from snowplow_tracker import AsyncEmitter, Emitter, SelfDescribing, SelfDescribingJson, Subject, Tracker
 
 
 def main(kind, endpoint, event, size, rounds):
@@ -32,7 +32,10 @@ def main(kind, endpoint, event, size, rounds):
         # Without it each request opens a connection.
         session=requests.Session(),
     )
-    tracker = Tracker("bench", emitter, app_id="shop", encode_base64=True)
+    said = event["client_session"]
+    subject = Subject().set_platform("srv").set_domain_user_id(said["userId"])
+    subject.set_domain_session_id(said["sessionId"]).set_domain_session_index(said["sessionIndex"])
+    tracker = Tracker("bench", emitter, subject=subject, app_id="shop", encode_base64=True)
     index = 0
     wall = cpu = 0
     # The first round warms up.

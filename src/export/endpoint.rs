@@ -1,7 +1,6 @@
 //! Where a collector is.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use url::{Host, Url};
 
@@ -14,7 +13,6 @@ pub(crate) struct Endpoint {
     /// Without a `/` at its end.
     base: String,
     https: bool,
-    loopback: bool,
 }
 
 impl Endpoint {
@@ -51,12 +49,7 @@ impl Endpoint {
         if url.fragment().is_some() {
             return Err(refuse("an endpoint has no fragment; take away the # and what follows it"));
         }
-        Ok(Self {
-            setting,
-            base: url.as_str().trim_end_matches('/').to_owned(),
-            https: url.scheme() == "https",
-            loopback: url.host().is_some_and(|host| is_loopback(&host)),
-        })
+        Ok(Self { setting, base: url.as_str().trim_end_matches('/').to_owned(), https: url.scheme() == "https" })
     }
 
     /// The address without a `/` at its end: paths, which begin with one, are put behind it.
@@ -75,16 +68,6 @@ impl Endpoint {
             return Err(refuse("a path begins with /".to_owned()));
         }
         format!("{}{path}", self.base).parse().map_err(|error| refuse(format!("{error}; percent-encode it")))
-    }
-
-    pub(crate) fn is_https(&self) -> bool {
-        self.https
-    }
-
-    /// Whether it is this machine: `localhost`, 127.0.0.0/8 or ::1.
-    #[cfg_attr(not(test), expect(dead_code, reason = "requests are asked by their own URI"))]
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.loopback
     }
 
     /// Whether the default client can speak to it.
@@ -118,24 +101,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Whether the host of a URI is this machine.
+/// Whether the host of a URI is this machine: `localhost`, 127.0.0.0/8 or ::1.
 pub(crate) fn is_loopback_name(host: &str) -> bool {
     Host::parse(host).is_ok_and(|host| match host {
-        Host::Domain(name) => is_loopback(&Host::Domain(name.as_str())),
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    })
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(|it: IpAddr| it.is_loopback())
+            name == "localhost" || name.ends_with(".localhost")
         }
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
-    }
+    })
 }
 
 /// What was given, fit for a message: without what may be a password, without control characters, and not too long.
@@ -222,11 +197,9 @@ mod tests {
     #[test]
     fn this_machine_is_known_by_its_names() {
         for host in ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]", "LOCALHOST", "localhost."] {
-            assert!(Endpoint::parse("with_endpoint", &format!("http://{host}/")).unwrap().is_loopback(), "{host}");
             assert!(is_loopback_name(host), "{host}");
         }
         for host in ["example.com", "10.0.0.1", "[::2]", "localhost.example.com"] {
-            assert!(!Endpoint::parse("with_endpoint", host).unwrap().is_loopback(), "{host}");
             assert!(!is_loopback_name(host), "{host}");
         }
     }

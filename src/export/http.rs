@@ -152,3 +152,45 @@ pub(crate) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 const MAX_KEPT: usize = 64 * 1024;
 /// What is read of it before the connection is given up, in bytes.
 const MAX_READ: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_spoken_to_without_a_proxy_and_others_by_a_client_that_may_use_one() {
+        let client = DefaultClient::new(Duration::from_secs(5)).unwrap();
+        let chosen = |uri: &'static str| std::ptr::from_ref(client.client_for(&http::Uri::from_static(uri)).unwrap());
+        for uri in ["http://localhost:9090/i", "http://127.0.0.1/i", "http://[::1]:1/i"] {
+            assert_eq!(chosen(uri), &raw const client.direct, "{uri}");
+        }
+        assert_ne!(chosen("http://collector.example/i"), &raw const client.direct);
+    }
+
+    #[test]
+    fn the_memory_of_a_body_is_used_again_when_the_body_is_gone_and_never_before() {
+        let bodies = Bodies::default();
+        let write = |text: &'static [u8]| bodies.write(100, |buffer| buffer.extend_from_slice(text));
+        let first = write(b"first");
+        let place = first.as_ptr();
+        let second = write(b"second");
+        assert_eq!((&first[..], &second[..]), (&b"first"[..], &b"second"[..]));
+        drop(first);
+        drop(second);
+        // Two bodies were alive at once, so there are two pieces of memory; the last one is kept.
+        let third = write(b"third");
+        let kept = third.as_ptr();
+        drop(third);
+        assert_eq!(write(b"fourth").as_ptr(), kept);
+        assert_ne!(place, std::ptr::null());
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_once_each() {
+        let cause = std::io::Error::other("the cause");
+        let error = crate::error::BuildError::Outbox(Box::new(cause));
+        assert_eq!(explained(&error), "with_outbox: the cause");
+        let error = crate::error::BuildError::Thread(std::io::Error::new(std::io::ErrorKind::Other, "no threads left"));
+        assert_eq!(explained(&error), "a thread could not be started: no threads left");
+    }
+}

@@ -13,6 +13,7 @@
 
 mod chunk;
 mod cookie_jar;
+mod cookies;
 mod delivery;
 mod endpoint;
 #[cfg(feature = "testing")]

@@ -13,6 +13,7 @@ use crate::error::BuildError;
 use crate::export::cookie_jar::CookieJar;
 use crate::export::http::{DefaultClient, HttpClient};
 use crate::export::outbox::Depot;
+use crate::export::report::CollectorReport;
 use crate::sync::spawn;
 use crate::telemetry::{Loss, LossCounters};
 
@@ -47,7 +48,7 @@ impl Courier {
             Some(client) => client.clone(),
             None => Arc::new(DefaultClient::new(settings.connect_timeout)?),
         };
-        let client = if settings.cookie_jar { CookieJar::around(client) } else { client };
+        let client = if settings.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
         // Its own runtime, on its own thread: so it needs none of the application's, and can be used inside of any.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -66,13 +67,13 @@ impl Courier {
             callbacks,
             shared.clone(),
         );
-        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         let awaken = shared.clone();
         depot.on_work(queue, Arc::new(move || awaken.work.notify_one()));
         if let Source::Given(clock) = &source {
             let attending: Arc<dyn Attend> = shared.clone();
             clock.attend(Arc::downgrade(&attending));
         }
+        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
         Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
     }
 
@@ -125,9 +126,9 @@ impl Courier {
         self.depot.pending(self.queue).events
     }
 
-    /// The collector's address, as it was given.
-    pub(crate) fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// What became of the events so far.
+    pub(crate) fn report(&self) -> CollectorReport {
+        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::error::BuildError;
 
 mod courier;
 mod shared;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 mod worker;
 

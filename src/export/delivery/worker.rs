@@ -287,7 +287,11 @@ impl Worker {
     }
 
     fn send(&mut self, parcels: Vec<Parcel>) {
-        let request = self.protocol.request(&parcels, self.source.moment().wall);
+        let now = self.source.moment();
+        let protocol = self.protocol.clone();
+        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+            return self.give_up(&parcels);
+        };
         let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };
         if parcels.len() == 1 && bytes > self.protocol.max_request_bytes() {
             self.settle(&parcels, Outcome::Dropped(Loss::EventTooLarge));
@@ -308,17 +312,31 @@ impl Worker {
         self.flights.push(Flight { task: task.id(), parcels, bytes });
     }
 
+    /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
+    fn give_up(&mut self, parcels: &[Parcel]) {
+        if parcels.len() > 1 {
+            self.settle(parcels, Outcome::Again);
+            let until = self.source.moment().boot.saturating_add(LEARNED_FOR);
+            self.learned = Some(Learned { bytes: 1, until });
+            return;
+        }
+        let message = "no request can be made of what the outbox holds";
+        self.settle(parcels, Outcome::Dropped(Loss::OutboxError));
+        self.warn(Trouble::Dropped, message);
+        self.tell_failure(parcels, None, message, false);
+    }
+
     /// Decides by the reply what becomes of a request's events.
     fn land(&mut self, task: Id, reply: Reply) {
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
         let Flight { parcels, bytes, .. } = self.flights.swap_remove(place);
-        failpoint::pass("after-send");
         let reply = match reply {
             Ok(reply) => reply,
             Err(message) => return self.fail(&parcels, None, &message, None),
         };
         let status = reply.status().as_u16();
-        let asked = retry_after(reply.headers(), self.source.moment().wall);
+        let now = self.source.moment().wall;
+        let asked = retry_after(reply.headers(), now);
         match self.settings.retry.verdict(status) {
             Verdict::Delivered => self.arrive(&parcels, status, reply.body()),
             Verdict::Retry => self.fail(&parcels, Some(status), &message_of(&reply), asked),
@@ -332,6 +350,7 @@ impl Worker {
     }
 
     fn arrive(&mut self, parcels: &[Parcel], status: u16, body: &[u8]) {
+        failpoint::pass("after-send");
         self.failures = 0;
         self.settle(parcels, Outcome::Delivered);
         let protocol = self.protocol.clone();

@@ -55,8 +55,9 @@ struct State {
     removals: Removals,
     next: u64,
     durable: bool,
-    /// When to try a failed removal or read again: boot time.
-    again: Option<i64>,
+    /// When to try a failed removal again, and when a failed read: boot time.
+    remove_again: Option<i64>,
+    read_again: Option<i64>,
 }
 
 /// What a delivery thread asks for.
@@ -205,7 +206,7 @@ impl Depot {
             Ok(()) => {
                 self.losses.add(Loss::OutboxFull, room.refused + state.execute(&room, true, now.boot));
                 state.add(&room, now, self.cache_bytes);
-                state.again = None;
+                state.remove_again = None;
                 self.stopped.store(false, Ordering::Release);
             }
             Err(_) => {
@@ -219,7 +220,6 @@ impl Depot {
     /// Takes the next events of a queue, in order and all of one mode: they are in flight until settled. Nothing while the
     /// outbox is [stopped](Self::is_stopped).
     pub(crate) fn take(&self, queue: u16, want: &Want) -> Vec<Parcel> {
-        let queue = usize::from(queue);
         let mut read = HashMap::new();
         loop {
             if self.is_stopped() {
@@ -227,7 +227,7 @@ impl Depot {
             }
             let missing = {
                 let mut state = self.state.lock();
-                let Some(queue) = state.queues.get_mut(queue) else { return Vec::new() };
+                let Some(queue) = state.collector(queue) else { return Vec::new() };
                 let (parcels, missing) = queue.pick(want, &read);
                 if missing.is_empty() {
                     queue.send(&parcels);
@@ -237,29 +237,31 @@ impl Depot {
             };
             if !self.read(queue, &missing, &mut read) {
                 let mut state = self.state.lock();
-                let (parcels, _) = state.queues[queue].pick(want, &read);
-                state.queues[queue].send(&parcels);
+                let Some(queue) = state.collector(queue) else { return Vec::new() };
+                let (parcels, _) = queue.pick(want, &read);
+                queue.send(&parcels);
                 return parcels;
             }
         }
     }
 
     /// Reads chunks back. Those that are corrupt are given up and counted; false if the store fails otherwise.
-    fn read(&self, queue: usize, missing: &[u64], read: &mut HashMap<u64, Arc<Chunk>>) -> bool {
+    fn read(&self, queue: u16, missing: &[u64], read: &mut HashMap<u64, Arc<Chunk>>) -> bool {
         let Some(store) = &self.store else { return false };
         let mut store = store.lock();
         for number in missing {
             let result = guarded(|| store.read(*number));
             let mut state = self.state.lock();
+            let Some(waiting) = state.collector(queue) else { return false };
             match result {
-                Ok(chunk) if state.queues[queue].fits(*number, &chunk) => {
+                Ok(chunk) if waiting.fits(*number, &chunk) => {
                     let chunk = Arc::new(chunk);
-                    state.queues[queue].cache(*number, &chunk, self.cache_bytes);
+                    waiting.cache(*number, &chunk, self.cache_bytes);
                     read.insert(*number, chunk);
                 }
                 Ok(_) | Err(OutboxError::Corrupt { .. }) => self.give_up(&mut state, queue, *number),
                 Err(_) => {
-                    state.again = Some(self.source.moment().boot.saturating_add(AGAIN));
+                    state.read_again = Some(self.source.moment().boot.saturating_add(AGAIN));
                     return false;
                 }
             }
@@ -267,9 +269,9 @@ impl Depot {
         true
     }
 
-    fn give_up(&self, state: &mut State, queue: usize, number: u64) {
+    fn give_up(&self, state: &mut State, queue: u16, number: u64) {
         let now = self.source.moment().boot;
-        if let Some((progress, lost)) = state.queues[queue].give_up(number) {
+        if let Some((progress, lost)) = state.collector(queue).and_then(|queue| queue.give_up(number)) {
             state.removals.note(number, progress, lost, now);
             self.losses.add(Loss::OutboxError, lost);
         }
@@ -279,15 +281,13 @@ impl Depot {
     pub(crate) fn settle(&self, queue: u16, tickets: &[Ticket], outcome: Outcome) {
         let now = self.source.moment().boot;
         let mut guard = self.state.lock();
-        let State { queues, removals, durable, .. } = &mut *guard;
-        let Some(queue) = queues.get_mut(usize::from(queue)) else { return };
-        let mut settled = 0;
-        queue.land(tickets, outcome != Outcome::Again, |chunk, progress, events| {
-            settled += events;
-            if *durable {
-                removals.note(chunk, progress, events, now);
-            }
-        });
+        let mut progress = Vec::new();
+        let Some(queue) = guard.collector(queue) else { return };
+        queue.land(tickets, outcome != Outcome::Again, |chunk, made, events| progress.push((chunk, made, events)));
+        let settled = progress.iter().map(|(_, _, events)| events).sum();
+        if guard.durable {
+            progress.into_iter().for_each(|(chunk, made, events)| guard.removals.note(chunk, made, events, now));
+        }
         drop(guard);
         if let Outcome::Dropped(loss) = outcome {
             self.losses.add(loss, settled);
@@ -296,7 +296,7 @@ impl Depot {
 
     /// What waits in a queue.
     pub(crate) fn pending(&self, queue: u16) -> Pending {
-        self.state.lock().queues.get(usize::from(queue)).map(Queue::pending).unwrap_or_default()
+        self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
     }
 
     /// Names whom to wake when there may be new work in a queue. Called outside the locks.
@@ -320,6 +320,7 @@ impl Depot {
         let due = {
             let mut state = self.state.lock();
             self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
+            state.read_again = state.read_again.filter(|again| *again > now);
             state.due(now, self.accepting.load(Ordering::Relaxed) > 0)
         };
         if due.is_some_and(|due| due <= now) {
@@ -329,7 +330,7 @@ impl Depot {
         let now = self.source.moment().boot;
         let state = self.state.lock();
         let due = state.due(now, self.accepting.load(Ordering::Relaxed) > 0);
-        let next = [due, state.expires(now, self.limits.age)].into_iter().flatten().min()?;
+        let next = [due, state.read_again, state.expires(now, self.limits.age)].into_iter().flatten().min()?;
         Some(Duration::from_nanos(u64::try_from(next.saturating_sub(now)).unwrap_or(0)))
     }
 
@@ -343,7 +344,7 @@ impl Depot {
         let mut store = store.lock();
         let removals = {
             let mut state = self.state.lock();
-            state.again = None;
+            state.remove_again = None;
             std::mem::take(&mut state.removals)
         };
         if removals.is_empty() {
@@ -364,7 +365,7 @@ impl Depot {
             }
             Err(_) => {
                 state.removals.restore(removals);
-                state.again = Some(self.source.moment().boot.saturating_add(AGAIN));
+                state.remove_again = Some(self.source.moment().boot.saturating_add(AGAIN));
                 self.stopped.store(true, Ordering::Release);
             }
         }
@@ -401,7 +402,13 @@ impl Drop for Depot {
 impl State {
     fn new(queues: u16, durable: bool) -> Self {
         let queues = (0..=queues).map(|_| Queue::default()).collect();
-        Self { queues, removals: Removals::default(), next: 0, durable, again: None }
+        Self { queues, removals: Removals::default(), next: 0, durable, remove_again: None, read_again: None }
+    }
+
+    /// The queue of a collector that the exporter has.
+    fn collector(&mut self, queue: u16) -> Option<&mut Queue> {
+        let collectors = self.queues.len() - 1;
+        self.queues[..collectors].get_mut(usize::from(queue))
     }
 
     /// Takes over what a store holds.
@@ -458,8 +465,8 @@ impl State {
     /// When removals have to be committed: boot time. While new events are being accepted, their commit takes the removals
     /// along or is followed by one that does, and a commit of our own would only make both wait; but never beyond 100 ms.
     fn due(&self, now: i64, accepting: bool) -> Option<i64> {
-        let due = self.again.or(self.removals.due())?;
-        if accepting && self.again.is_none() {
+        let due = self.remove_again.or(self.removals.due())?;
+        if accepting && self.remove_again.is_none() {
             Some(due.max(now + SOON).min(self.removals.latest()))
         } else {
             Some(due)

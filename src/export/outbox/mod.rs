@@ -27,7 +27,7 @@ mod room;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 
 use std::time::Duration;
@@ -169,9 +169,12 @@ impl Outbox {
             return Err(BuildError::Setting { setting, value, fix });
         }
         let default = if self.store.is_some() { DURABLE_BYTES } else { MEMORY_BYTES };
+        let bytes = self.max_bytes.unwrap_or(default);
+        // In memory a part is kept free for the batch that is being accepted, which is in memory too.
+        let bytes = if self.store.is_some() { bytes } else { bytes - bytes / 32 };
         let limits = Limits {
             events: self.max_events.unwrap_or(u64::MAX),
-            bytes: self.max_bytes.unwrap_or(default) / u64::from(queues.max(1)),
+            bytes: bytes / u64::from(queues.max(1)),
             age: duration_nanos(self.max_age),
             overflow: self.overflow,
         };

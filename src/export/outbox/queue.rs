@@ -83,11 +83,14 @@ impl Queue {
         let mut looked = 0;
         for (place, entry) in self.entries.iter().enumerate() {
             // What is doomed comes back if the commit fails, and then it must not come after its successors.
-            if entry.doomed.any() || pick.other_mode(entry.mode) || (want.one_per_lane && looked == LOOK_AHEAD) {
+            if entry.doomed.any() {
                 break;
             }
             if !entry.free().any() {
                 continue;
+            }
+            if pick.other_mode(entry.mode) || (want.one_per_lane && looked == LOOK_AHEAD) {
+                break;
             }
             looked += 1;
             let Some(chunk) = entry.chunk.as_ref().or_else(|| read.get(&entry.number)) else {

@@ -3,7 +3,6 @@
 //! What is the same for every event is made once and copied; what differs is written in its place. Without base64 the inner
 //! JSON goes straight into the payload, escaped as it is written (see [`json`](super::json)).
 
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use opentelemetry_sdk::Resource;
 use uuid::Uuid;
 
@@ -13,6 +12,7 @@ use super::json::{self, Bounds, Json, Level};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
+use super::url_safe::{UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
 
 /// Writes events; made of the settings once.
@@ -29,6 +29,7 @@ pub(super) struct Encoder {
     contexts_tail: Vec<u8>,
     pub(super) entities: entities::Pieces,
     resource: Option<(Resource, ResourceText)>,
+    engine: UrlSafe,
     scratch: Vec<u8>,
 }
 
@@ -89,6 +90,7 @@ impl Encoder {
             contexts_tail: level.piece("]}"),
             entities: entities::Pieces::new(level, settings),
             resource: None,
+            engine: url_safe(),
             scratch: Vec::new(),
         }
     }
@@ -132,7 +134,7 @@ impl Encoder {
         if let Some((_, resource)) = &self.resource {
             out.extend_from_slice(&resource.app_id);
         }
-        let mut cuts = atomic_fields(it, subject, out);
+        let mut cuts = atomic_fields(it, subject, &mut self.entities, out);
         cuts += match structured {
             Some(event) => structured::write(&event, out),
             None => self.write_unstruct(it, settings, out),
@@ -180,11 +182,11 @@ impl Encoder {
             return 0;
         }
         self.within(out, "cx", "co", |encoder, out| {
-            out.extend_from_slice(&encoder.contexts_head);
-            let start = out.len();
-            if let Some(session) = session {
-                encoder.entities.write_session(session, out);
+            match session {
+                Some(session) => encoder.entities.write_session(session, out),
+                None => out.extend_from_slice(&encoder.contexts_head),
             }
+            let first = out.len();
             let mut json = Json::new(out, encoder.level, encoder.bounds);
             if let Some((_, text)) = &encoder.resource {
                 json.raw(if it.anonymity.names_users() { &text.entities } else { &text.masked_entities });
@@ -196,8 +198,10 @@ impl Encoder {
                 encoder.entities.write_own(entity, &mut json);
             }
             let cuts = json.cuts();
-            // Each entity has a comma before it.
-            out.remove(start);
+            // Each further entity has a comma before it.
+            if session.is_none() && out.len() > first {
+                out.remove(first);
+            }
             out.extend_from_slice(&encoder.contexts_tail);
             cuts
         })
@@ -217,7 +221,7 @@ impl Encoder {
             scratch.clear();
             cuts = write(self, &mut scratch);
             write_key(out, base64);
-            json::append_base64(out, &URL_SAFE_NO_PAD, &scratch);
+            json::append_base64(out, &self.engine, &scratch);
             self.scratch = scratch;
         } else {
             write_key(out, plain);
@@ -251,27 +255,24 @@ fn schema_of_name(vendor: &str, name: &str, version: &str) -> String {
 }
 
 /// Platform, user, session, and what the record or the subject says of the device.
-fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, out: &mut Vec<u8>) -> u64 {
+fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entities::Pieces, out: &mut Vec<u8>) -> u64 {
     let mut cuts = 0;
     let named = it.anonymity.names_users();
     out.extend_from_slice(&subject.platform);
-    if let Some(user) = it.user {
-        write_key(out, "duid");
-        json::write_uuid(out, user);
-        out.push(b'"');
-    }
     match it.user_id {
         Some(user_id) => cuts += u64::from(write_text(out, "uid", user_id, 255)),
         None if named => out.extend_from_slice(&subject.user_id),
         None => {}
     }
     if let Some(session) = &it.session {
-        write_key(out, "sid");
-        json::write_uuid(out, session.id);
-        out.extend_from_slice(b"\",\"vid\":\"");
-        json::write_int(out, i64::from(session.index));
+        out.extend_from_slice(&entities.session_text(session).fields);
+    } else if let Some(user) = it.user {
+        write_key(out, "duid");
+        json::write_uuid(out, user);
         out.push(b'"');
-    } else if it.anonymity.names_sessions() && it.record.known.session_id.is_none() {
+    }
+    let has_none = it.session.is_none() && it.record.known.session_id.is_none();
+    if has_none && it.anonymity.names_sessions() {
         out.extend_from_slice(&subject.session);
     }
     if !it.record.known.has_fields {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::encode::{Encoder, Event};
-use super::fields::Field;
+use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
 use super::ids::dashed;
 use super::json::{self, Json, Level, cut_chars};
@@ -27,64 +27,104 @@ pub(super) struct ClientSession {
     pub(super) attached: bool,
 }
 
-/// The constant parts of entities.
+/// The constant parts of entities, and the sessions of late.
 #[derive(Debug)]
 pub(super) struct Pieces {
     /// What stands before each field of the session, and after the last.
-    session: [Vec<u8>; 9],
-    trace: [Vec<u8>; 3],
+    session: [Vec<u8>; 8],
+    null: Vec<u8>,
     quote: Vec<u8>,
+    trace: [Vec<u8>; 3],
     own: [Vec<u8>; 3],
+    recent: Vec<SessionText>,
+}
+
+/// What all events of a session share, written once: of a usual event it is the larger part.
+#[derive(Debug, Default)]
+pub(super) struct SessionText {
+    of: Option<ClientSession>,
+    /// `duid`, `sid` and `vid`, each with the comma before it.
+    pub(super) fields: Vec<u8>,
+    /// The beginning of the contexts, up to the event's index.
+    contexts: Vec<u8>,
 }
 
 impl Pieces {
     pub(super) fn new(level: Level, settings: &MapSettings) -> Self {
         let storage = settings.storage.as_str();
         let session = [
-            &format!(",{{\"schema\":\"{}\",\"data\":{{\"userId\":\"", names::CLIENT_SESSION),
+            &format!(
+                "{{\"schema\":\"{}\",\"data\":[{{\"schema\":\"{}\",\"data\":{{\"userId\":\"",
+                names::CONTEXTS,
+                names::CLIENT_SESSION
+            ),
             "\",\"sessionId\":\"",
             "\",\"sessionIndex\":",
-            ",\"eventIndex\":",
             ",\"previousSessionId\":",
             &format!(",\"storageMechanism\":\"{storage}\",\"firstEventId\":"),
             ",\"firstEventTimestamp\":",
+            ",\"eventIndex\":",
             "}}",
-            "null",
         ];
         let vendor = &settings.vendor;
+        let version = names::OUR_VERSION;
         let trace = [
-            &format!(",{{\"schema\":\"iglu:{vendor}/trace/jsonschema/{}\",\"data\":{{\"traceId\":", names::OUR_VERSION),
+            &format!(",{{\"schema\":\"iglu:{vendor}/trace/jsonschema/{version}\",\"data\":{{\"traceId\":"),
             ",\"spanId\":",
             "}}",
         ];
         Self {
             session: session.map(|it: &str| level.piece(it)),
-            trace: trace.map(|it: &str| level.piece(it)),
+            null: level.piece("null"),
             quote: level.piece("\""),
+            trace: trace.map(|it: &str| level.piece(it)),
             own: [",{\"schema\":", ",\"data\":", "}"].map(|it| level.piece(it)),
+            recent: (0..RECENT).map(|_| SessionText::default()).collect(),
         }
     }
 
-    pub(super) fn write_session(&self, it: &ClientSession, out: &mut Vec<u8>) {
-        let [user, id, index, event_index, previous, first, first_time, end, null] = &self.session;
+    /// What the events of this session share.
+    pub(super) fn session_text(&mut self, it: &ClientSession) -> &SessionText {
+        let shared = ClientSession { event_index: None, attached: true, ..*it };
+        let place = it.id.as_bytes().iter().fold(0, |place, byte| place ^ usize::from(*byte)) % RECENT;
+        if self.recent[place].of.as_ref() != Some(&shared) {
+            let mut text = std::mem::take(&mut self.recent[place]);
+            self.describe(&shared, &mut text);
+            text.of = Some(shared);
+            self.recent[place] = text;
+        }
+        &self.recent[place]
+    }
+
+    fn describe(&self, it: &ClientSession, text: &mut SessionText) {
+        let SessionText { fields, contexts: out, .. } = text;
+        fields.clear();
+        if !it.user.is_nil() {
+            write_key(fields, "duid");
+            json::write_uuid(fields, it.user);
+            fields.push(b'"');
+        }
+        write_key(fields, "sid");
+        json::write_uuid(fields, it.id);
+        fields.extend_from_slice(b"\",\"vid\":\"");
+        json::write_int(fields, i64::from(it.index));
+        fields.push(b'"');
+
+        let [user, id, index, previous, first, first_time, event_index, ..] = &self.session;
+        out.clear();
         out.extend_from_slice(user);
         json::write_uuid(out, it.user);
         out.extend_from_slice(id);
         json::write_uuid(out, it.id);
         out.extend_from_slice(index);
         json::write_int(out, i64::from(it.index));
-        out.extend_from_slice(event_index);
-        match it.event_index {
-            Some(index) => json::write_int(out, i64::from(index)),
-            None => out.extend_from_slice(null),
-        }
         let quoted = |out: &mut Vec<u8>, value: Option<Uuid>| match value {
             Some(value) => {
                 out.extend_from_slice(&self.quote);
                 json::write_uuid(out, value);
                 out.extend_from_slice(&self.quote);
             }
-            None => out.extend_from_slice(null),
+            None => out.extend_from_slice(&self.null),
         };
         out.extend_from_slice(previous);
         quoted(out, it.previous);
@@ -97,9 +137,19 @@ impl Pieces {
                 out.extend_from_slice(&json::iso_time(millis));
                 out.extend_from_slice(&self.quote);
             }
-            None => out.extend_from_slice(null),
+            None => out.extend_from_slice(&self.null),
         }
-        out.extend_from_slice(end);
+        out.extend_from_slice(event_index);
+    }
+
+    /// Begins the contexts with a session.
+    pub(super) fn write_session(&mut self, it: &ClientSession, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.session_text(it).contexts);
+        match it.event_index {
+            Some(index) => json::write_int(out, i64::from(index)),
+            None => out.extend_from_slice(&self.null),
+        }
+        out.extend_from_slice(&self.session[7]);
     }
 
     pub(super) fn write_trace(&self, record: &Record<'_>, json: &mut Json<'_>) {
@@ -214,3 +264,6 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
     describe_further(it, &mut data);
     Some(SelfDescribing::new(names::BROWSER_CONTEXT, data))
 }
+
+/// How many sessions' texts are kept.
+const RECENT: usize = 64;

@@ -26,26 +26,34 @@ pub(super) enum Resolved {
 pub(super) struct Derivation {
     namespace: Uuid,
     recent: HashMap<Box<str>, Uuid>,
+    /// The text asked for last: the next record mostly asks for it again.
+    last: (String, Uuid),
 }
 
 impl Derivation {
     pub(super) fn new(namespace: Uuid) -> Self {
-        Self { namespace, recent: HashMap::new() }
+        let last = (String::new(), Uuid::new_v5(&namespace, b""));
+        Self { namespace, recent: HashMap::new(), last }
     }
 
     /// The UUID of version 5 of a text.
     pub(super) fn derive(&mut self, text: &str) -> Uuid {
         const MOST: usize = 4096;
         const LONGEST: usize = 200;
-        if let Some(id) = self.recent.get(text) {
-            return *id;
+        if self.last.0 == text {
+            return self.last.1;
         }
-        let id = self.derive_once(text);
+        let id = self.recent.get(text).copied().unwrap_or_else(|| self.derive_once(text));
         if text.len() <= LONGEST {
             if self.recent.len() >= MOST {
                 self.recent.clear();
             }
-            self.recent.insert(text.into(), id);
+            if !self.recent.contains_key(text) {
+                self.recent.insert(text.into(), id);
+            }
+            self.last.0.clear();
+            self.last.0.push_str(text);
+            self.last.1 = id;
         }
         id
     }

@@ -294,17 +294,10 @@ impl Mapper {
 
     /// Numbers an event within its session.
     fn observe(&mut self, sighting: &Sighting, out: &mut Mapped) -> ClientSession {
-        let before = self.table.get(sighting.session);
-        let (was_announced, was_closed) = before.map_or((false, false), |it| (it.announced, it.closed));
-        let numbers_all = self.settings.number_unannounced_sessions;
-        let session = self.table.observe(sighting).clone();
-        let numbered = session.announced || numbers_all;
+        let (session, changed) = self.table.observe(sighting);
+        let session = session.clone();
+        let numbered = session.announced || self.settings.number_unannounced_sessions;
         let state = self.state(sighting.session, &session, numbered);
-        let changed = match sighting.kind {
-            SightingKind::Start => !was_announced,
-            SightingKind::End => !was_closed,
-            SightingKind::Other => false,
-        };
         if changed {
             out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state: state.clone() });
         }

@@ -1,6 +1,9 @@
 //! The bridge to Snowplow: [`SnowplowExporter`](crate::SnowplowExporter) and what it is configured with.
 
 mod anonymity;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod benching;
 mod builder;
 mod callbacks;
 mod collector;
@@ -33,6 +36,7 @@ mod structured;
 mod subject;
 mod subject_text;
 mod table;
+mod url_safe;
 
 pub use anonymity::Anonymity;
 pub use builder::SnowplowExporterBuilder;

@@ -11,6 +11,7 @@ use super::id_service::IdService;
 use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
 use super::protocol::{EVENT_BYTES, FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
 use super::{Anonymity, IdentityLifetime, Method, SnowplowExporterBuilder, StateStorage};
+use crate::clock::Source;
 use crate::error::BuildError;
 use crate::export::cookie_jar::CookieJar;
 use crate::export::delivery::DeliverySettings;
@@ -59,7 +60,7 @@ pub(super) fn destinations(builder: &SnowplowExporterBuilder) -> Result<Vec<Dest
             sent_timestamp: transport.sent_timestamp,
             several_in_flight: transport.max_in_flight > 1,
         };
-        let delivery = delivery(transport, endpoint)?;
+        let delivery = delivery(transport, endpoint, &builder.source)?;
         delivery.check()?;
         let protocol = Arc::new(SnowplowProtocol::new(target, headers, limits));
         destinations.push(Destination { delivery, protocol, post_path });
@@ -67,7 +68,7 @@ pub(super) fn destinations(builder: &SnowplowExporterBuilder) -> Result<Vec<Dest
     Ok(destinations)
 }
 
-fn delivery(transport: &Transport, endpoint: Endpoint) -> Result<DeliverySettings, BuildError> {
+fn delivery(transport: &Transport, endpoint: Endpoint, source: &Source) -> Result<DeliverySettings, BuildError> {
     let client: Option<Arc<dyn HttpClient>> = match &transport.id_service {
         Some(url) => {
             if transport.client.is_none() {
@@ -78,7 +79,7 @@ fn delivery(transport: &Transport, endpoint: Endpoint) -> Result<DeliverySetting
                 None => Arc::new(DefaultClient::new(transport.connect_timeout)?),
             };
             // The jar is within, so that it keeps the service's cookie, too.
-            let client = if transport.cookie_jar { CookieJar::around(client) } else { client };
+            let client = if transport.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
             Some(IdService::before(url, client, transport.client.is_some())?)
         }
         None => transport.client.clone(),

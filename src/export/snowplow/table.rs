@@ -89,14 +89,21 @@ impl Table {
         self.users.make_room(self.users.most);
     }
 
-    /// Gives the next event of a session its numbers. The session is then the latest one used.
-    pub(super) fn observe(&mut self, it: &Sighting) -> &Session {
-        if !self.sessions.contains(it.session) {
+    /// Gives the next event of a session its numbers. The session is then the latest one used. Also tells whether this is
+    /// the first start or end of it.
+    pub(super) fn observe(&mut self, it: &Sighting) -> (&Session, bool) {
+        let before = self.sessions.get(it.session).map(|session| (session.announced, session.closed));
+        if before.is_none() {
             let session = self.meet(it);
             self.sessions.insert(it.session, session);
         }
+        let changes = match it.kind {
+            SightingKind::Start => !before.is_some_and(|(announced, _)| announced),
+            SightingKind::End => !before.is_some_and(|(_, closed)| closed),
+            SightingKind::Other => false,
+        };
         let number_all = self.number_unannounced;
-        self.sessions.update(it.session, |session| {
+        let session = self.sessions.update(it.session, |session| {
             if it.user.is_nil() {
                 session.user = Uuid::nil();
                 session.previous = None;
@@ -110,7 +117,8 @@ impl Table {
             session.announced |= it.kind == SightingKind::Start;
             session.events = session.events.saturating_add(1).min(MAX_INDEX);
             session.closed |= it.kind == SightingKind::End;
-        })
+        });
+        (session, changes)
     }
 
     /// A session that is not in the table.
@@ -119,8 +127,10 @@ impl Table {
         let (last, latest) = user.map_or((0, None), |user| (user.index, user.latest));
         let index = it.index.unwrap_or_else(|| last.saturating_add(1).min(MAX_INDEX));
         // A start that counts its own sessions and names none before has none; one that does not count is linked to the
-        // user's latest, as trackers do. Of a session seen midway it is not known what came before.
-        let follows = it.kind == SightingKind::Start && it.index.is_none();
+        // user's latest, as trackers do. Of a session seen midway it is not known what came before, unless the first sight
+        // of a session is to be taken for its start.
+        let begins = it.kind == SightingKind::Start || self.number_unannounced;
+        let follows = begins && it.index.is_none();
         let previous = it.previous.or(latest.filter(|latest| follows && *latest != it.session));
         if index >= last {
             let latest = (!it.user.is_nil()).then_some(it.session);

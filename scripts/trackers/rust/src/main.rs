@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use snowplow_tracker::{
     BatchEmitter, HttpClient, InMemoryEventStore, ReqwestClient, RetryPolicy, SelfDescribingEvent, SelfDescribingJson,
-    Tracker,
+    Subject, Tracker,
 };
 
 /// The default of its store, and what the contenders agree on.
@@ -79,7 +79,11 @@ fn arguments_of(
     let mut session = event["client_session"].clone();
     session["eventIndex"] = index.into();
     let schema = event["schema"].as_str().unwrap_or_default();
-    let described = SelfDescribingEvent::builder().schema(schema).data(event["data"].clone()).build()?;
+    // Of the atomic fields of a session it can send these two, and only from the event.
+    let id = |name: &str| session[name].as_str().and_then(|id| id.parse().ok());
+    let subject = Subject { domain_user_id: id("userId"), session_user_id: id("sessionId"), ..Subject::default() };
+    let described =
+        SelfDescribingEvent::builder().schema(schema).data(event["data"].clone()).subject(subject).build()?;
     let entity =
         SelfDescribingJson::new("iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2", session);
     Ok((described, vec![entity]))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::rig::{FIXED, PER_EVENT, Told, events, rig};
+use self::rig::{ANONYMOUS, FIXED, PER_EVENT, Told, events, rig};
 use self::server::Answer;
 use crate::telemetry::Loss;
 
@@ -225,5 +225,41 @@ fn a_callback_that_panics_is_counted_and_does_no_harm() {
     rig.settle();
     assert_eq!(rig.requests(), [[0], [0], [1]]);
     assert_eq!(rig.lost(Loss::EventFilterPanic), 3);
+    assert_eq!(rig.pending(), 0);
+}
+
+#[test]
+fn cookies_go_back_to_the_collector_only_if_asked_for_and_not_on_anonymous_requests() {
+    for jar in [true, false] {
+        let mut rig = rig(|plan| plan.settings.cookie_jar = jar);
+        rig.server.script([
+            Answer::with_header(200, "Set-Cookie", "sp=1; Path=/; Secure"),
+            Answer::status(200),
+            Answer::with_header(200, "Set-Cookie", "sp=; Max-Age=0"),
+        ]);
+        for mode in [0, 0, ANONYMOUS, 0] {
+            rig.accept_each(mode, 1, |_| 0, 10);
+            rig.settle();
+        }
+        let cookies: Vec<_> = rig.server.received().iter().map(|it| it.header("cookie").map(str::to_owned)).collect();
+        let known = jar.then(|| "sp=1".to_owned());
+        assert_eq!(cookies, [None, known.clone(), None, known]);
+    }
+}
+
+#[test]
+fn an_event_of_which_no_request_can_be_made_does_not_stop_its_neighbours() {
+    let mut rig = rig(|_| ());
+    rig.accept_each(0, 1, |_| 0, 10);
+    rig.settle();
+    rig.courier.pause();
+    rig.accept(2);
+    // Mode 9 makes the protocol panic.
+    rig.accept_each(9, 2, |_| 0, 10);
+    rig.accept(1);
+    rig.courier.resume();
+    rig.settle();
+    assert_eq!(rig.requests().concat(), [0, 1, 2, 5]);
+    assert_eq!(rig.lost(Loss::OutboxError), 2);
     assert_eq!(rig.pending(), 0);
 }

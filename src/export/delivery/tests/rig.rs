@@ -34,6 +34,7 @@ impl Protocol for TestProtocol {
     }
 
     fn request(&self, parcels: &[Parcel], now: i64) -> http::Request<Bytes> {
+        assert_ne!(parcels[0].mode(), 9, "a request that cannot be made");
         let mut body = b"{\"data\":[".to_vec();
         for (place, parcel) in parcels.iter().enumerate() {
             if place > 0 {
@@ -44,7 +45,11 @@ impl Protocol for TestProtocol {
             body.extend_from_slice(format!(",\"stm\":\"{}\"}}", now / 1_000_000).as_bytes());
         }
         body.extend_from_slice(b"]}");
-        let request = http::Request::post(self.uri.clone()).header("mode", parcels[0].mode().to_string());
+        let mode = parcels[0].mode();
+        let mut request = http::Request::post(self.uri.clone()).header("mode", mode.to_string());
+        if mode == ANONYMOUS {
+            request = request.header("SP-Anonymous", "*");
+        }
         request.body(body.into()).unwrap()
     }
 
@@ -56,6 +61,9 @@ impl Protocol for TestProtocol {
         self.max_request_bytes
     }
 }
+
+/// The mode whose requests carry `SP-Anonymous`.
+pub(super) const ANONYMOUS: u8 = 3;
 
 /// What the callbacks were told.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,7 +56,7 @@ impl Outbox {
 pub(super) struct SqliteStore {
     path: PathBuf,
     synchronous: Synchronous,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
     /// The blob of a chunk in the making.
     body: Vec<u8>,
     /// Commits with removals since free pages were counted.
@@ -64,13 +64,8 @@ pub(super) struct SqliteStore {
 }
 
 impl SqliteStore {
-    fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self { path, synchronous: Synchronous::default(), connection: None, body: Vec::new(), removals: 0 }
-    }
-
-    #[cfg(test)]
-    pub(super) fn connection(&self) -> &Connection {
-        self.connection.as_ref().unwrap()
     }
 
     fn fault(&self, error: rusqlite::Error) -> OutboxError {
@@ -93,7 +88,7 @@ impl OutboxStore for SqliteStore {
         let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
         let vacuum = !commit.removed.is_empty() && {
             self.removals += 1;
-            self.removals % COUNT_EVERY == 0
+            self.removals.is_multiple_of(COUNT_EVERY)
         };
         let result = transaction(connection, || {
             write(connection, commit, &mut self.body)?;
@@ -115,11 +110,10 @@ impl OutboxStore for SqliteStore {
     }
 }
 
-/// How many commits with removals pass before free pages are counted, how many free pages of 16 kB are kept for the next
-/// events in any case, and how many are given back at a time: few, since it takes part in a commit.
+/// How many commits with removals pass before free pages are counted, and how many free pages of 16 kB are kept for the
+/// next events in any case.
 const COUNT_EVERY: u32 = 16;
 const KEEP_PAGES: i64 = 1024;
-const SHRINK_PAGES: i64 = 256;
 
 /// The length of what stands before a chunk's payload for each event: id, length, lane.
 const HEAD: usize = 24;
@@ -179,12 +173,16 @@ fn write(connection: &Connection, commit: &Commit<'_>, body: &mut Vec<u8>) -> ru
     Ok(())
 }
 
-/// Gives pages back to the file system when most of the file is free: after an outage.
+/// Gives pages back to the file system when most of the file is free: after an outage. 4 MiB at a time, since it takes part
+/// in a commit.
 fn shrink(connection: &Connection) -> rusqlite::Result<()> {
     let count = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
     let (free, all) = (count("PRAGMA freelist_count")?, count("PRAGMA page_count")?);
     if free > KEEP_PAGES && free > all / 2 {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({SHRINK_PAGES})"))?;
+        // A row a page: it has to be asked for every one.
+        let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
     }
     Ok(())
 }

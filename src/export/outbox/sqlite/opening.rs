@@ -56,6 +56,8 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fault)?;
     check(path, &connection, tables)?;
     if tables == 0 {
+        // 16 kB pages: a chunk of 50 events fills four of them. Only now: in a file that has tables this would be a write.
+        connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL").map_err(fault)?;
         transaction(&connection, || {
             connection.execute_batch(SCHEMA)?;
             connection.pragma_update(None, "application_id", APPLICATION)?;
@@ -130,11 +132,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Until everything was found in order, closing must not write what stands in the log into the file.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // The first two only matter while the file is empty. 16 kB pages: a chunk of 50 events fills four of them.
     connection.execute_batch(
-        "PRAGMA page_size = 16384;
-         PRAGMA auto_vacuum = INCREMENTAL;
-         PRAGMA locking_mode = EXCLUSIVE;
+        "PRAGMA locking_mode = EXCLUSIVE;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;
          PRAGMA temp_store = MEMORY;",

@@ -1,6 +1,12 @@
 //! What the tests of the outbox share.
 
-mod memory;
+mod contract;
+#[cfg(feature = "sqlite")]
+mod crash;
+mod durable;
+mod limits;
+mod model;
+mod shelf;
 #[cfg(feature = "sqlite")]
 mod speed;
 #[cfg(feature = "sqlite")]
@@ -12,7 +18,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
-use crate::clock::Source;
+use crate::clock::{Clock, Source, SystemClock};
 use crate::export::Chunk;
 use crate::telemetry::LossCounters;
 
@@ -23,7 +29,7 @@ fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-/// A chunk whose events have these numbers as ids, and ten bytes each.
+/// A chunk accepted at 1970 whose events have these numbers as ids, and ten bytes each.
 fn chunk(queue: u16, numbers: impl IntoIterator<Item = u128>) -> Chunk {
     let mut chunk = Chunk::new(queue, 0, 0);
     for number in numbers {
@@ -32,12 +38,21 @@ fn chunk(queue: u16, numbers: impl IntoIterator<Item = u128>) -> Chunk {
     chunk
 }
 
+/// The same, accepted now by the system's clock.
+fn fresh(queue: u16, numbers: impl IntoIterator<Item = u128>) -> Chunk {
+    let mut chunk = chunk(queue, numbers);
+    chunk.accepted_at = now();
+    chunk
+}
+
+fn now() -> i64 {
+    SystemClock.into_source().moment().wall
+}
+
 fn numbers(parcels: &[Parcel]) -> Vec<u128> {
-    for parcel in parcels {
+    for parcel in parcels.iter().filter(|parcel| parcel.bytes().len() == 10) {
         let text = std::str::from_utf8(parcel.bytes()).unwrap();
-        if text.len() == 10 {
-            assert_eq!(text.trim().parse::<u128>().unwrap(), parcel.id().as_u128());
-        }
+        assert_eq!(text.trim().parse::<u128>().unwrap(), parcel.id().as_u128());
     }
     parcels.iter().map(|parcel| parcel.id().as_u128()).collect()
 }
@@ -50,9 +65,4 @@ fn open(outbox: Outbox, source: &Source) -> (Arc<Depot>, Arc<LossCounters>) {
     let losses = Arc::new(LossCounters::default());
     let (depot, _) = Depot::open(outbox, 2, source.clone(), Arc::clone(&losses)).unwrap();
     (depot, losses)
-}
-
-/// Days of waiting, in the unit of the limits.
-fn days(days: u64) -> Duration {
-    Duration::from_secs(days * 24 * 60 * 60)
 }

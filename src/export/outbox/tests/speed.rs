@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::sqlite::Folder;
 use super::*;
-use crate::clock::{Clock, SystemClock};
 use crate::sync::{Condvar, Mutex};
 
 const BATCHES: u64 = 1_000;
