@@ -24,7 +24,7 @@ use crate::error::BuildError;
 use crate::export::delivery::Courier;
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, CollectorReport, ExportReport};
+use crate::export::{Chunk, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -319,15 +319,7 @@ impl Shared {
         registry::release(&self.namespace, self);
         self.at_once(|queue| queue.courier.shutdown(timeout));
         let _ = self.depot.sync();
-        let reports = self.queues.iter().map(|queue| {
-            let courier = &queue.courier;
-            CollectorReport {
-                endpoint: courier.endpoint().to_owned(),
-                delivered: courier.delivered(),
-                pending: courier.pending(),
-            }
-        });
-        let reports = reports.collect();
+        let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)
     }
 
