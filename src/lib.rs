@@ -44,6 +44,10 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "opentracker")]
+pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
+#[cfg(feature = "snowplow")]
+pub use export::snowplow::{SnowplowExporter, SnowplowExporterBuilder};
 #[cfg(feature = "tracing")]
 pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;
@@ -69,4 +73,7 @@ mod manual {
     mod collector {}
     #[doc = include_str!("../docs/manual/tracing.md")]
     mod tracing {}
+    #[cfg(feature = "opentracker")]
+    #[doc = include_str!("../docs/manual/opentracker.md")]
+    mod opentracker {}
 }

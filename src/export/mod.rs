@@ -12,7 +12,31 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+mod cookie_jar;
+mod cookies;
+mod delivery;
+mod endpoint;
+#[cfg(feature = "testing")]
+mod failpoint;
+#[cfg(not(feature = "testing"))]
+#[path = "no_failpoint.rs"]
+mod failpoint;
+mod http;
+#[cfg(feature = "opentracker")]
+pub mod opentracker;
+#[cfg(feature = "opentracker")]
+mod opt_out;
+mod outbox;
+mod report;
+mod retry;
 #[cfg(feature = "snowplow")]
 pub mod snowplow;
 
 pub use chunk::{Chunk, ChunkEvent};
+pub use delivery::{Delivered, Failed};
+pub use http::{Bytes, HttpClient, HttpError, Request, Response};
+#[cfg(feature = "sqlite")]
+pub use outbox::Synchronous;
+pub use outbox::{Commit, Opened, Outbox, OutboxError, OutboxStore, Overflow, StateRow, Stored};
+pub use report::{CollectorReport, ExportReport};
+pub use retry::RetryPolicy;

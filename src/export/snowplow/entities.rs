@@ -1,12 +1,13 @@
 //! The entities of an event: its session, and what else it says about its surroundings.
 
 use opentelemetry_sdk::Resource;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::encode::{Encoder, Event};
 use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
+use super::ids::dashed;
 use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
@@ -212,6 +213,35 @@ pub(super) fn of_resource(
     cuts
 }
 
+/// What a description of a browser may hold besides; what its schema would refuse is left out.
+fn describe_further(it: &Event<'_, '_>, data: &mut Value) {
+    let number = |name: &str| {
+        let value = it.attribute(name)?;
+        let value = value.float().or_else(|| value.int().map(|it| it as f64))?;
+        (0.0..=1000.0).contains(&value).then_some(value)
+    };
+    if let Some(ratio) = number(names::DEVICE_PIXEL_RATIO) {
+        data["devicePixelRatio"] = ratio.into();
+    }
+    if let Some(memory) = number(names::DEVICE_MEMORY) {
+        data["deviceMemory"] = memory.into();
+    }
+    let processors = it.attribute(names::HARDWARE_CONCURRENCY).and_then(Attribute::int);
+    if let Some(processors) = processors.filter(|it| (0..=1000).contains(it)) {
+        data["hardwareConcurrency"] = processors.into();
+    }
+    if let Some(webdriver) = it.attribute(names::WEBDRIVER).and_then(Attribute::bool) {
+        data["webdriver"] = webdriver.into();
+    }
+    let text = |name: &str| it.attribute(name).and_then(Attribute::str);
+    if let Some(language) = text(names::DOCUMENT_LANGUAGE).filter(|it| it.chars().count() <= 20) {
+        data["documentLanguage"] = language.into();
+    }
+    if let Some(tab) = text(names::TAB_ID).and_then(dashed) {
+        data["tabId"] = tab.to_string().into();
+    }
+}
+
 /// Snowplow's description of a browser, if all six fields that it requires are known.
 pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
     let fields = &it.record.known.fields;
@@ -232,6 +262,7 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
     if let Some(language) = fields[Field::Language as usize].as_deref().filter(|it| it.chars().count() <= 20) {
         data["browserLanguage"] = language.into();
     }
+    describe_further(it, &mut data);
     Some(SelfDescribing::new(names::BROWSER_CONTEXT, data))
 }
 

@@ -7,7 +7,6 @@
 //!
 //! A record that becomes no event takes no number. Nothing of one record can keep another from becoming its event.
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opentelemetry_sdk::Resource;
@@ -273,19 +272,22 @@ impl Mapper {
         index
     }
 
-    /// Who the user is: the installation by the record, else its user, else the subject, else our own installation.
+    /// Who the user is: the installation by the record, else its user, else the subject's device, else its user, else our
+    /// own installation.
     fn user(&mut self, known: &Known<'_>) -> Uuid {
         if let Some(id) = known.installation_id.and_then(dashed) {
             return id;
         }
         let of_subject =
             |key: &str| self.settings.subject.fields().iter().find(|(known, _)| *known == key).map(|(_, it)| it);
-        let user_id = known.user_id.as_deref().or_else(|| of_subject("uid").map(String::as_str));
-        if let Some(user_id) = user_id {
+        if let Some(user_id) = known.user_id.as_deref() {
             return self.ids.derive(user_id);
         }
         if let Some(id) = of_subject("duid") {
             return dashed(id).unwrap_or_else(|| self.ids.derive(id));
+        }
+        if let Some(user_id) = of_subject("uid") {
+            return self.ids.derive(user_id);
         }
         *self.installation.id.get_or_insert_with(|| self.randoms.next())
     }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::StorageMechanism;
+/// A change of what an outbox keeps for us.
+pub(crate) use crate::export::StateRow as Row;
 
 /// What a batch became. Reused from batch to batch: mapping clears it first.
 #[derive(Debug, Default)]
@@ -34,14 +36,6 @@ pub(crate) struct MappedRecord {
     pub(crate) session: Option<Uuid>,
     /// `eventIndex`, if it is known.
     pub(crate) event_index: Option<u32>,
-}
-
-/// A change of what an outbox keeps for us: `None` deletes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) table: u8,
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// A session started or ended, masked like the events.

@@ -17,6 +17,19 @@ pub(super) const COOKIES_ENABLED: &str = "snowplow.cookies_enabled";
 /// Whether the browser is online, for `browser_context`.
 pub(super) const ONLINE: &str = "snowplow.online";
 
+/// `devicePixelRatio` of `browser_context`.
+pub(super) const DEVICE_PIXEL_RATIO: &str = "snowplow.device_pixel_ratio";
+/// `documentLanguage` of `browser_context`.
+pub(super) const DOCUMENT_LANGUAGE: &str = "snowplow.document_language";
+/// `webdriver` of `browser_context`.
+pub(super) const WEBDRIVER: &str = "snowplow.webdriver";
+/// `deviceMemory` of `browser_context`, in GB.
+pub(super) const DEVICE_MEMORY: &str = "snowplow.device_memory";
+/// `hardwareConcurrency` of `browser_context`.
+pub(super) const HARDWARE_CONCURRENCY: &str = "snowplow.hardware_concurrency";
+/// `tabId` of `browser_context`.
+pub(super) const TAB_ID: &str = "snowplow.tab_id";
+
 /// The version of our schemas.
 pub(super) const OUR_VERSION: &str = "1-0-0";
 

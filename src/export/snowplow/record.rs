@@ -230,7 +230,7 @@ impl<'a> Attribute<'a> {
         }
     }
 
-    fn int(self) -> Option<i64> {
+    pub(super) fn int(self) -> Option<i64> {
         match self {
             Self::Any(AnyValue::Int(value)) | Self::Value(Value::I64(value)) => Some(*value),
             _ => None,

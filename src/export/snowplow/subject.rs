@@ -49,7 +49,8 @@ impl Subject {
         self.with("uid", user_id.into())
     }
 
-    /// The device's own user id (`duid`), at most 128 characters.
+    /// The device's own user id (`duid`), at most 128 characters. `client_session` allows nothing but a UUID there, and `duid`
+    /// has to agree with it, so any other text becomes the UUID made of it.
     #[must_use]
     pub fn with_domain_user_id(self, domain_user_id: impl Into<String>) -> Self {
         self.with("duid", domain_user_id.into())

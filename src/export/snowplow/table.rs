@@ -127,8 +127,10 @@ impl Table {
         let (last, latest) = user.map_or((0, None), |user| (user.index, user.latest));
         let index = it.index.unwrap_or_else(|| last.saturating_add(1).min(MAX_INDEX));
         // A start that counts its own sessions and names none before has none; one that does not count is linked to the
-        // user's latest, as trackers do. Of a session seen midway it is not known what came before.
-        let follows = it.kind == SightingKind::Start && it.index.is_none();
+        // user's latest, as trackers do. Of a session seen midway it is not known what came before, unless the first sight
+        // of a session is to be taken for its start.
+        let begins = it.kind == SightingKind::Start || self.number_unannounced;
+        let follows = begins && it.index.is_none();
         let previous = it.previous.or(latest.filter(|latest| follows && *latest != it.session));
         if index >= last {
             let latest = (!it.user.is_nil()).then_some(it.session);

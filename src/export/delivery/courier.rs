@@ -1,0 +1,149 @@
+//! The handle of a delivery thread.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::shared::Shared;
+use super::worker::Worker;
+use super::{Callbacks, DeliverySettings, Protocol};
+use crate::clock::{Attend, Source};
+use crate::error::BuildError;
+use crate::export::cookie_jar::CookieJar;
+use crate::export::http::{DefaultClient, HttpClient};
+use crate::export::outbox::Depot;
+use crate::export::report::CollectorReport;
+use crate::sync::spawn;
+use crate::telemetry::{Loss, LossCounters};
+
+/// Delivers the events of one queue of a depot.
+pub(crate) struct Courier {
+    shared: Arc<Shared>,
+    depot: Arc<Depot>,
+    queue: u16,
+    losses: Arc<LossCounters>,
+    endpoint: String,
+    /// What remained was counted.
+    counted: AtomicBool,
+}
+
+impl Courier {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot work, a client that cannot be made, a thread that cannot be started.
+    pub(crate) fn start(
+        depot: Arc<Depot>,
+        queue: u16,
+        protocol: Arc<dyn Protocol>,
+        settings: DeliverySettings,
+        source: Source,
+        losses: Arc<LossCounters>,
+        callbacks: Callbacks,
+    ) -> Result<Self, BuildError> {
+        settings.check()?;
+        let client: Arc<dyn HttpClient> = match &settings.client {
+            Some(client) => client.clone(),
+            None => Arc::new(DefaultClient::new(settings.connect_timeout)?),
+        };
+        let client = if settings.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
+        // Its own runtime, on its own thread: so it needs none of the application's, and can be used inside of any.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("otel-session.resolve")
+            .on_thread_start(|| std::mem::forget(opentelemetry::Context::enter_telemetry_suppressed_scope()))
+            .build()
+            .map_err(BuildError::Thread)?;
+        let shared = Arc::new(Shared::default());
+        let endpoint = settings.endpoint.as_str().to_owned();
+        let worker = Worker::new(
+            (depot.clone(), queue),
+            (protocol, client),
+            settings,
+            source.clone(),
+            losses.clone(),
+            callbacks,
+            shared.clone(),
+        );
+        let awaken = shared.clone();
+        depot.on_work(queue, Arc::new(move || awaken.work.notify_one()));
+        if let Source::Given(clock) = &source {
+            let attending: Arc<dyn Attend> = shared.clone();
+            clock.attend(Arc::downgrade(&attending));
+        }
+        spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
+        Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
+    }
+
+    /// Sends what waits now, cutting a backoff short once. True when all of it has left; false as soon as it is clear that it
+    /// will not within `deadline` (real time). With nothing waiting it is true at once. On the delivery thread (in a
+    /// callback) it does not wait.
+    pub(crate) fn flush(&self, deadline: Duration) -> bool {
+        // In this order: what leaves between the two only makes the flush wait for a little more.
+        let pending = self.depot.pending(self.queue).events;
+        let until = self.shared.settled().saturating_add(pending);
+        if pending == 0 {
+            return self.depot.sync().is_ok();
+        }
+        if self.shared.is_this_thread() || self.shared.has_gone() {
+            return false;
+        }
+        self.shared.flush(until, deadline)
+    }
+
+    /// Sends what waits, within `timeout` (real time), then ends the thread. Returns how many events are left; those of an
+    /// outbox that is not durable are lost and counted. Later calls only say how many are left.
+    pub(crate) fn shutdown(&self, timeout: Duration) -> u64 {
+        if !self.shared.has_gone() {
+            self.shared.stop(timeout);
+        }
+        let left = self.depot.pending(self.queue).events;
+        if left > 0 && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
+            self.losses.add(Loss::EventUndelivered, left);
+        }
+        left
+    }
+
+    /// Sends nothing until [`resume`](Self::resume); what is in flight goes on.
+    pub(crate) fn pause(&self) {
+        self.shared.paused.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Release);
+        self.shared.nudge();
+    }
+
+    /// Events that left by a 2xx.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.shared.delivered.load(Ordering::Acquire)
+    }
+
+    /// Events that have neither been delivered nor dropped.
+    pub(crate) fn pending(&self) -> u64 {
+        self.depot.pending(self.queue).events
+    }
+
+    /// What became of the events so far.
+    pub(crate) fn report(&self) -> CollectorReport {
+        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
+    }
+}
+
+impl Drop for Courier {
+    /// A short shutdown.
+    fn drop(&mut self) {
+        self.shutdown(FAREWELL);
+    }
+}
+
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Courier").field("endpoint", &self.endpoint).field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// How long a courier that is dropped without a shutdown still tries.
+const FAREWELL: Duration = Duration::from_secs(1);

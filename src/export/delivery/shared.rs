@@ -1,0 +1,200 @@
+//! What the callers and the delivery thread tell each other.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::{Attend, Source};
+use crate::sync::{Condvar, Mutex, ThreadId, this_thread};
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    answered: Condvar,
+    /// Events were accepted; the worker listens when it could send some.
+    pub(super) work: Notify,
+    /// Something else was asked; the worker always listens.
+    pub(super) control: Notify,
+    thread: OnceLock<ThreadId>,
+    /// Events that left by a 2xx.
+    pub(super) delivered: AtomicU64,
+    /// Events that left by a 2xx or by a drop of the worker.
+    pub(super) settled: AtomicU64,
+    pub(super) paused: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Grows with everything that the worker is asked.
+    asked: u64,
+    /// Everything asked up to here has been attempted.
+    done: u64,
+    flushes: BTreeMap<u64, Flush>,
+    stop: Option<Stop>,
+    /// The thread has gone.
+    gone: bool,
+}
+
+/// A call of `flush`, keyed by what `asked` was.
+#[derive(Debug)]
+struct Flush {
+    /// It is fulfilled when so many events have been settled, or none is left.
+    until: u64,
+    /// Real boot time, in ns.
+    deadline: i64,
+    fulfilled: Option<bool>,
+}
+
+/// Drain, then go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stop {
+    pub(super) asked: u64,
+    /// Real boot time, in ns.
+    pub(super) deadline: i64,
+}
+
+/// What the worker reads at the start of each round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Orders {
+    pub(super) asked: u64,
+    pub(super) stop: Option<Stop>,
+    /// The last call of `flush` or `shutdown` that is still waiting: it may cut the backoff short, once.
+    pub(super) urgent: Option<u64>,
+    /// The first deadline among them.
+    pub(super) deadline: Option<i64>,
+}
+
+impl Shared {
+    pub(super) fn this_is_the_thread(&self) {
+        let _ = self.thread.set(this_thread());
+    }
+
+    pub(super) fn is_this_thread(&self) -> bool {
+        self.thread.get() == Some(&this_thread())
+    }
+
+    pub(super) fn nudge(&self) -> u64 {
+        let asked = {
+            let mut state = self.state.lock();
+            state.asked += 1;
+            state.asked
+        };
+        self.control.notify_one();
+        asked
+    }
+
+    /// Waits until so many events have been settled or none is left; false if that failed or took longer than `bound`.
+    pub(super) fn flush(&self, until: u64, bound: Duration) -> bool {
+        let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
+        let asked = {
+            let mut state = self.state.lock();
+            state.asked += 1;
+            let asked = state.asked;
+            state.flushes.insert(asked, Flush { until, deadline, fulfilled: None });
+            asked
+        };
+        self.control.notify_one();
+        let answered =
+            |state: &mut State| state.gone || state.flushes.get(&asked).is_none_or(|it| it.fulfilled.is_some());
+        let (mut state, _) = self.answered.wait_until(self.state.lock(), bound, answered);
+        state.flushes.remove(&asked).and_then(|it| it.fulfilled).unwrap_or(false)
+    }
+
+    /// Asks the worker to drain and go, and waits for it at most `bound`; true if it has gone.
+    pub(super) fn stop(&self, bound: Duration) -> bool {
+        let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
+        {
+            let mut state = self.state.lock();
+            state.asked += 1;
+            state.stop = Some(Stop { asked: state.asked, deadline });
+        }
+        self.control.notify_one();
+        if self.is_this_thread() {
+            // A callback asked: the worker goes on when the callback returns.
+            return false;
+        }
+        let (state, _) = self.answered.wait_until(self.state.lock(), bound, |state| state.gone);
+        state.gone
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        let state = self.state.lock();
+        let waiting = || state.flushes.iter().filter(|(_, flush)| flush.fulfilled.is_none());
+        let flush = waiting().next_back().map(|(asked, _)| *asked);
+        let deadline = waiting().map(|(_, flush)| flush.deadline).min();
+        Orders {
+            asked: state.asked,
+            stop: state.stop,
+            urgent: flush.max(state.stop.map(|stop| stop.asked)),
+            deadline: [deadline, state.stop.map(|stop| stop.deadline)].into_iter().flatten().min(),
+        }
+    }
+
+    /// Answers the flushes for which `judge(until, deadline)` knows an answer. A good answer is given only after `confirm`,
+    /// which may take its time and may turn it.
+    pub(super) fn answer(&self, judge: impl Fn(u64, i64) -> Option<bool>, confirm: impl FnOnce() -> bool) {
+        let judged: Vec<(u64, bool)> = {
+            let state = self.state.lock();
+            let waiting = state.flushes.iter().filter(|(_, flush)| flush.fulfilled.is_none());
+            waiting.filter_map(|(asked, flush)| Some((*asked, judge(flush.until, flush.deadline)?))).collect()
+        };
+        if judged.is_empty() {
+            return;
+        }
+        let confirmed = judged.iter().any(|(_, good)| *good) && confirm();
+        let mut state = self.state.lock();
+        for (asked, good) in judged {
+            if let Some(flush) = state.flushes.get_mut(&asked) {
+                flush.fulfilled = Some(good && confirmed);
+            }
+        }
+        drop(state);
+        self.answered.notify_all();
+    }
+
+    /// Everything asked up to here has been attempted.
+    pub(super) fn attempted(&self, asked: u64) {
+        let mut state = self.state.lock();
+        if state.done < asked {
+            state.done = asked;
+            drop(state);
+            self.answered.notify_all();
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        self.state.lock().gone = true;
+        self.answered.notify_all();
+    }
+
+    pub(super) fn has_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
+    pub(super) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::Acquire)
+    }
+}
+
+impl Attend for Shared {
+    fn wake(&self) -> u64 {
+        self.nudge()
+    }
+
+    fn settle(&self, wake: u64, bound: Duration) -> bool {
+        if self.is_this_thread() {
+            return true;
+        }
+        let done = |state: &mut State| state.done >= wake || state.gone;
+        let (_state, too_long) = self.answered.wait_until(self.state.lock(), bound, done);
+        !too_long
+    }
+}
+
+/// Boot time of the machine, in ns, whatever clock the exporter lives by.
+pub(super) fn real_time() -> i64 {
+    Source::System.moment().boot
+}

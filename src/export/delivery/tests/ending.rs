@@ -1,0 +1,189 @@
+//! Flush, shutdown, pause, drop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::rig::{Told, rig};
+use super::server::Answer;
+use crate::telemetry::Loss;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_flush_sends_what_is_below_the_batch_size_and_an_empty_one_is_true_at_once() {
+    let mut rig = rig(|plan| plan.settings.batch_size = 350);
+    assert!(rig.courier.flush(Duration::ZERO));
+    assert_eq!(rig.server.count(), 0);
+    rig.accept(349);
+    rig.settle();
+    assert_eq!(rig.server.count(), 0);
+    assert!(rig.courier.flush(LONG));
+    assert_eq!(rig.requests(), [(0..349).collect::<Vec<_>>()]);
+    assert!(rig.courier.flush(Duration::ZERO));
+    assert_eq!(rig.server.count(), 1);
+}
+
+#[test]
+fn a_flush_cuts_the_backoff_short_once_and_says_that_events_remain() {
+    let mut rig = rig(|_| ());
+    rig.server.usually(Answer::with_header(503, "Retry-After", "600"));
+    rig.accept(1);
+    rig.settle();
+    assert_eq!(rig.server.count(), 1);
+    assert!(!rig.courier.flush(LONG));
+    assert_eq!(rig.server.count(), 2);
+    rig.server.usually(Answer::status(200));
+    assert!(rig.courier.flush(LONG));
+    assert_eq!(rig.server.count(), 3);
+}
+
+#[test]
+fn two_failures_and_a_success_within_a_flush_arrive_once() {
+    let mut rig = rig(|plan| plan.system_clock = true);
+    rig.server.script([Answer::status(500), Answer::status(500)]);
+    rig.accept(5);
+    assert!(rig.courier.flush(LONG));
+    assert_eq!(rig.requests(), [[0, 1, 2, 3, 4]; 3]);
+    assert_eq!(rig.courier.delivered(), 5);
+}
+
+#[test]
+fn a_flush_that_cannot_succeed_in_time_does_not_wait_for_its_end() {
+    let mut rig = rig(|plan| plan.system_clock = true);
+    rig.server.usually(Answer::with_header(503, "Retry-After", "3000"));
+    rig.accept(1);
+    #[expect(clippy::disallowed_methods, reason = "measures that a call returns early")]
+    let start = Instant::now();
+    assert!(!rig.courier.flush(LONG));
+    assert_eq!(rig.courier.shutdown(LONG), 1);
+    #[expect(clippy::disallowed_methods, reason = "measures that a call returns early")]
+    let took = start.elapsed();
+    assert!(took < LONG, "{took:?}");
+}
+
+#[test]
+fn dropped_events_count_as_gone_for_a_flush() {
+    let mut rig = rig(|plan| plan.settings.batch_size = 10);
+    rig.server.script([Answer::status(400)]);
+    rig.accept(2);
+    assert!(rig.courier.flush(LONG));
+    assert_eq!(rig.lost(Loss::EventRejected), 2);
+}
+
+#[test]
+fn several_threads_may_flush_at_once() {
+    let mut rig = rig(|plan| plan.settings.batch_size = 1000);
+    rig.accept(10);
+    let courier = &rig.courier;
+    std::thread::scope(|scope| {
+        let flushes: Vec<_> = (0..8).map(|_| scope.spawn(|| courier.flush(LONG))).collect();
+        assert!(flushes.into_iter().all(|flush| flush.join().unwrap()));
+    });
+    assert_eq!(rig.requests().concat(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_shutdown_drains_and_a_second_one_is_fine() {
+    let mut rig = rig(|plan| plan.settings.batch_size = 1000);
+    rig.accept(120);
+    assert_eq!(rig.courier.shutdown(LONG), 0);
+    assert_eq!(rig.requests().concat(), (0..120).collect::<Vec<_>>());
+    assert_eq!(rig.courier.shutdown(LONG), 0);
+    assert!(rig.courier.flush(LONG), "nothing is left");
+    assert_eq!(rig.losses.read().total(), 0);
+    // Nobody attends the clock any more.
+    rig.settle();
+}
+
+#[test]
+fn a_shutdown_never_outlasts_its_timeout_and_counts_what_remains_once() {
+    let mut rig = rig(|_| ());
+    rig.server.usually(Answer::Never);
+    rig.accept(3);
+    rig.server.wait_for(1);
+    assert_eq!(rig.courier.shutdown(SHORT), 3);
+    assert_eq!(rig.courier.shutdown(SHORT), 3);
+    assert_eq!(rig.lost(Loss::EventUndelivered), 3);
+    assert!(!rig.courier.flush(LONG), "there is nobody to send them");
+}
+
+#[test]
+fn a_shutdown_ends_a_backoff_and_tries_once_more() {
+    let mut rig = rig(|_| ());
+    rig.server.script([Answer::with_header(429, "Retry-After", "3600")]);
+    rig.accept(2);
+    rig.settle();
+    assert_eq!(rig.courier.shutdown(LONG), 0);
+    assert_eq!(rig.requests(), [[0, 1], [0, 1]]);
+}
+
+#[test]
+fn while_paused_events_are_kept_and_on_resume_they_go() {
+    let mut rig = rig(|_| ());
+    rig.courier.pause();
+    rig.accept(2);
+    rig.settle();
+    rig.advance(Duration::from_secs(3600));
+    assert!(!rig.courier.flush(LONG), "a flush does not lift the pause");
+    assert_eq!((rig.server.count(), rig.pending()), (0, 2));
+    rig.courier.resume();
+    rig.settle();
+    assert_eq!(rig.requests(), [[0, 1]]);
+}
+
+#[test]
+fn a_callback_may_flush_and_shut_down() {
+    let mut rig = rig(|_| ());
+    let courier: Arc<std::sync::OnceLock<&'static crate::export::delivery::Courier>> = Arc::default();
+    // A second courier, leaked so that its own callback can name it.
+    let named = courier.clone();
+    let mut other = super::rig::rig(|plan| {
+        plan.settings.batch_size = 2;
+        plan.callbacks = Some(crate::export::delivery::Callbacks {
+            on_success: Some(Arc::new(move |_| {
+                let courier = named.wait();
+                assert!(courier.flush(LONG), "nothing is left");
+                courier.shutdown(LONG);
+            })),
+            on_failure: None,
+        });
+    });
+    let leaked: &'static mut super::rig::Rig = Box::leak(Box::new({
+        other.accept(2);
+        other
+    }));
+    courier.set(&leaked.courier).unwrap();
+    leaked.server.wait_for(1);
+    assert_eq!(leaked.courier.shutdown(LONG), 0);
+    assert_eq!(leaked.losses.read().total(), 0);
+    rig.accept(1);
+    rig.settle();
+    assert_eq!(rig.told(), [Told::Delivered(vec![0], 200)]);
+}
+
+#[test]
+fn dropping_a_courier_whose_collector_is_silent_does_not_hang() {
+    let mut rig = rig(|_| ());
+    rig.server.usually(Answer::Never);
+    rig.accept(1);
+    rig.server.wait_for(1);
+    drop(rig);
+}
+
+#[test]
+fn it_works_inside_of_tokio_runtimes_of_both_kinds_and_can_be_dropped_there() {
+    let current = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let multi = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for runtime in [current, multi] {
+        runtime.block_on(async {
+            let mut rig = rig(|plan| plan.system_clock = true);
+            rig.accept(2);
+            assert!(rig.courier.flush(LONG));
+            rig.accept(2);
+            assert_eq!(rig.courier.shutdown(LONG), 0);
+            assert_eq!(rig.requests().concat(), [0, 1, 2, 3]);
+            drop(rig);
+        });
+    }
+}

@@ -1,0 +1,492 @@
+//! The thread: takes events, sends them, and says what became of them.
+
+use std::collections::hash_map::RandomState;
+use std::future::poll_fn;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry::Context;
+use tokio::task::{Id, JoinError, JoinSet};
+use uuid::Uuid;
+
+use super::shared::{Orders, Shared, real_time};
+use super::{Callbacks, Delivered, DeliverySettings, Failed, Protocol};
+use crate::clock::{Source, duration_nanos};
+use crate::export::failpoint;
+use crate::export::http::{HttpClient, explained};
+use crate::export::outbox::{Depot, Outcome, Parcel, Ticket, Want};
+use crate::export::retry::{Verdict, retry_after};
+use crate::telemetry::{Loss, LossCounters};
+
+pub(super) struct Worker {
+    depot: Arc<Depot>,
+    queue: u16,
+    protocol: Arc<dyn Protocol>,
+    client: Arc<dyn HttpClient>,
+    settings: DeliverySettings,
+    source: Source,
+    losses: Arc<LossCounters>,
+    callbacks: Callbacks,
+    shared: Arc<Shared>,
+    requests: JoinSet<Reply>,
+    flights: Vec<Flight>,
+    /// Everything that waits is to be sent, until nothing does.
+    draining: bool,
+    /// Since when events wait that are fewer than a batch: boot time.
+    waiting_since: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
+    /// Before this boot time nothing is sent.
+    retry_at: Option<i64>,
+    /// The last flush or shutdown for which the backoff was cut short.
+    cut: u64,
+    learned: Option<Learned>,
+    warned_at: [Option<i64>; 3],
+    random: RandomState,
+}
+
+/// A request that is under way.
+struct Flight {
+    task: Id,
+    parcels: Vec<Parcel>,
+    bytes: usize,
+}
+
+/// A limit of the collector that a 413 told of.
+#[derive(Clone, Copy)]
+struct Learned {
+    bytes: usize,
+    /// When to try again whether it still holds: boot time.
+    until: i64,
+}
+
+/// The complete reply, or why there is none.
+type Reply = Result<http::Response<Bytes>, String>;
+
+enum Woken {
+    Landed(Id, Reply),
+    /// Something was asked, accepted, or fell due.
+    Asked,
+}
+
+impl Worker {
+    pub(super) fn new(
+        (depot, queue): (Arc<Depot>, u16),
+        (protocol, client): (Arc<dyn Protocol>, Arc<dyn HttpClient>),
+        settings: DeliverySettings,
+        source: Source,
+        losses: Arc<LossCounters>,
+        callbacks: Callbacks,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            depot,
+            queue,
+            protocol,
+            client,
+            settings,
+            source,
+            losses,
+            callbacks,
+            shared,
+            requests: JoinSet::new(),
+            flights: Vec::new(),
+            draining: false,
+            waiting_since: None,
+            failures: 0,
+            retry_at: None,
+            cut: 0,
+            learned: None,
+            warned_at: [None; 3],
+            random: RandomState::new(),
+        }
+    }
+
+    /// The thread's whole life.
+    pub(super) fn work(self, runtime: tokio::runtime::Runtime) {
+        // Whatever happens, nobody waits for a thread that has gone. Said last, when this worker is dropped: whoever waited may
+        // open the outbox's file again at once.
+        let _leave = Leave(self.shared.clone());
+        self.shared.this_is_the_thread();
+        self.work_until_stopped(runtime);
+    }
+
+    fn work_until_stopped(mut self, runtime: tokio::runtime::Runtime) {
+        let _quiet = Context::enter_telemetry_suppressed_scope();
+        runtime.block_on(self.run());
+        self.requests.abort_all();
+        for flight in std::mem::take(&mut self.flights) {
+            self.settle(&flight.parcels, Outcome::Again);
+        }
+        // A failure is seen by whoever asks what is pending.
+        let _ = self.depot.sync();
+        // Without waiting for a name that is being resolved, or a client that blocks.
+        runtime.shutdown_background();
+    }
+
+    async fn run(&mut self) {
+        loop {
+            let orders = self.shared.orders();
+            self.obey(&orders);
+            self.launch();
+            let tend = self.depot.tend();
+            if self.report(&orders) {
+                return;
+            }
+            if let Woken::Landed(task, reply) = self.wait(self.bound(&orders, tend)).await {
+                self.land(task, reply);
+            }
+        }
+    }
+
+    /// A flush or shutdown sends what waits, and cuts a backoff short, once.
+    fn obey(&mut self, orders: &Orders) {
+        if let Some(urgent) = orders.urgent.filter(|urgent| *urgent > self.cut) {
+            self.cut = urgent;
+            self.draining = true;
+            self.retry_at = None;
+            if self.depot.is_stopped() {
+                // If it fails again, `report` says so.
+                let _ = self.depot.sync();
+            }
+        }
+    }
+
+    /// Answers who waits for something to be done. True when it is time to go.
+    fn report(&mut self, orders: &Orders) -> bool {
+        let idle = self.flights.is_empty();
+        let left = self.depot.pending(self.queue).events;
+        let settled = self.shared.settled();
+        let hopeless = |deadline: i64| idle && self.is_hopeless(deadline);
+        let judge = |until: u64, deadline: i64| {
+            let good = left == 0 || settled >= until;
+            (good || hopeless(deadline)).then_some(good)
+        };
+        // What has left is also gone from the disk when a flush says so.
+        self.shared.answer(judge, || self.depot.sync().is_ok());
+        if idle {
+            self.shared.attempted(orders.asked);
+        }
+        orders.stop.is_some_and(|stop| left == 0 || hopeless(stop.deadline) || real_time() >= stop.deadline)
+    }
+
+    /// Whether nothing more will be sent before `deadline`, a real time.
+    fn is_hopeless(&self, deadline: i64) -> bool {
+        let too_late = match (&self.source, self.retry_at) {
+            (Source::System, Some(retry_at)) => retry_at > deadline,
+            // That clock stands still while somebody waits here.
+            (Source::Given(_), Some(_)) => true,
+            (_, None) => false,
+        };
+        too_late || self.is_paused() || self.depot.is_stopped()
+    }
+
+    fn is_paused(&self) -> bool {
+        self.shared.paused.load(Ordering::Acquire)
+    }
+
+    /// How long to wait for something to happen; none: until it does.
+    fn bound(&self, orders: &Orders, tend: Option<Duration>) -> Option<Duration> {
+        let now = self.source.moment().boot;
+        let due = self.waiting_since.map(|since| since.saturating_add(duration_nanos(self.settings.schedule_delay)));
+        let due = if self.can_send() { due } else { None };
+        let due = [self.retry_at, due].into_iter().flatten().min();
+        let park = |remaining: i64| self.source.park(Some(remaining.max(0)));
+        let deadline = orders.deadline.map(|deadline| deadline.saturating_sub(real_time()));
+        let bounds = [
+            due.map(|due| park(due.saturating_sub(now))),
+            tend.map(|tend| park(duration_nanos(tend.max(TEND_AT_MOST_EVERY)))),
+            // One that has passed has been seen: its caller gives up on its own.
+            deadline.filter(|left| *left > 0).map(|left| Duration::from_nanos(left.unsigned_abs())),
+        ];
+        bounds.into_iter().flatten().min()
+    }
+
+    /// Whether accepted events could be sent now.
+    fn can_send(&self) -> bool {
+        self.retry_at.is_none() && !self.is_paused() && self.flights.len() < self.settings.max_in_flight
+    }
+
+    async fn wait(&mut self, bound: Option<Duration>) -> Woken {
+        let shared = self.shared.clone();
+        // What is accepted while nothing can be sent need not wake the thread.
+        let listens = self.can_send();
+        let mut work = pin!(shared.work.notified());
+        let mut control = pin!(shared.control.notified());
+        let requests = &mut self.requests;
+        let woken = poll_fn(|context| {
+            if let Poll::Ready(Some(landed)) = requests.poll_join_next_with_id(context) {
+                let (task, reply) =
+                    landed.unwrap_or_else(|error: JoinError| (error.id(), Err("the HTTP client panicked".to_owned())));
+                return Poll::Ready(Woken::Landed(task, reply));
+            }
+            let asked = control.as_mut().poll(context).is_ready();
+            let accepted = listens && work.as_mut().poll(context).is_ready();
+            if asked || accepted { Poll::Ready(Woken::Asked) } else { Poll::Pending }
+        });
+        match bound {
+            Some(bound) => tokio::time::timeout(bound, woken).await.unwrap_or(Woken::Asked),
+            None => woken.await,
+        }
+    }
+
+    /// Sends what is due, as many requests as may be under way.
+    fn launch(&mut self) {
+        let now = self.source.moment();
+        if self.retry_at.is_some_and(|retry_at| retry_at <= now.boot) {
+            self.retry_at = None;
+        }
+        while self.can_send() && self.is_due(now.boot) {
+            let want = self.want(now.boot);
+            let parcels = self.depot.take(self.queue, &want);
+            if parcels.is_empty() {
+                return;
+            }
+            self.send(parcels);
+        }
+    }
+
+    /// Whether there is enough to send, or it has waited long enough.
+    fn is_due(&mut self, now: i64) -> bool {
+        let pending = self.depot.pending(self.queue);
+        let waiting = pending.events.saturating_sub(pending.in_flight);
+        if waiting == 0 {
+            self.draining &= pending.events > 0;
+            self.waiting_since = None;
+            return false;
+        }
+        let batch_size = u64::try_from(self.settings.batch_size).unwrap_or(u64::MAX);
+        let full = waiting >= batch_size
+            || self.settings.flush_bytes.is_some_and(|bytes| pending.bytes >= u64::try_from(bytes).unwrap_or(u64::MAX));
+        if !self.draining && !full && !self.settings.schedule_delay.is_zero() {
+            let since = *self.waiting_since.get_or_insert(now);
+            self.draining = now.saturating_sub(since) >= duration_nanos(self.settings.schedule_delay);
+        }
+        self.draining |= full;
+        if self.draining {
+            self.waiting_since = None;
+        }
+        self.draining
+    }
+
+    /// What fits into a request, by the protocol and by what a 413 has taught.
+    fn want(&mut self, now: i64) -> Want {
+        let mut want = self.protocol.want();
+        want.max_bytes = want.max_bytes.min(self.protocol.max_request_bytes());
+        self.learned = self.learned.filter(|learned| now < learned.until);
+        if let Some(learned) = self.learned {
+            want.max_bytes = want.max_bytes.min(learned.bytes);
+        }
+        want
+    }
+
+    fn send(&mut self, parcels: Vec<Parcel>) {
+        let now = self.source.moment();
+        let protocol = self.protocol.clone();
+        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+            return self.give_up(&parcels);
+        };
+        let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };
+        if parcels.len() == 1 && bytes > self.protocol.max_request_bytes() {
+            self.settle(&parcels, Outcome::Dropped(Loss::EventTooLarge));
+            let message = format!("the event needs a request of {bytes} bytes, more than may be sent");
+            self.warn(Trouble::Dropped, &message);
+            self.tell_failure(&parcels, None, &message, false);
+            return;
+        }
+        let client = self.client.clone();
+        let bound = self.settings.request_timeout;
+        let task = self.requests.spawn(async move {
+            match tokio::time::timeout(bound, client.send_bytes(request)).await {
+                Ok(Ok(reply)) => Ok(reply),
+                Ok(Err(error)) => Err(explained(&*error)),
+                Err(_) => Err(format!("no complete reply within {bound:?}")),
+            }
+        });
+        self.flights.push(Flight { task: task.id(), parcels, bytes });
+    }
+
+    /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
+    fn give_up(&mut self, parcels: &[Parcel]) {
+        if parcels.len() > 1 {
+            self.settle(parcels, Outcome::Again);
+            let until = self.source.moment().boot.saturating_add(LEARNED_FOR);
+            self.learned = Some(Learned { bytes: 1, until });
+            return;
+        }
+        let message = "no request can be made of what the outbox holds";
+        self.settle(parcels, Outcome::Dropped(Loss::OutboxError));
+        self.warn(Trouble::Dropped, message);
+        self.tell_failure(parcels, None, message, false);
+    }
+
+    /// Decides by the reply what becomes of a request's events.
+    fn land(&mut self, task: Id, reply: Reply) {
+        let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
+        let Flight { parcels, bytes, .. } = self.flights.swap_remove(place);
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(message) => return self.fail(&parcels, None, &message, None),
+        };
+        let status = reply.status().as_u16();
+        let now = self.source.moment().wall;
+        let asked = retry_after(reply.headers(), now);
+        match self.settings.retry.verdict(status) {
+            Verdict::Delivered => self.arrive(&parcels, status, reply.body()),
+            Verdict::Retry => self.fail(&parcels, Some(status), &message_of(&reply), asked),
+            Verdict::Halve if parcels.len() > 1 => self.halve(&parcels, bytes, asked),
+            Verdict::Halve => self.drop_rejected(&parcels, status, Loss::EventTooLarge, &message_of(&reply)),
+            Verdict::Drop if status == 413 => {
+                self.drop_rejected(&parcels, status, Loss::EventTooLarge, &message_of(&reply));
+            }
+            Verdict::Drop => self.drop_rejected(&parcels, status, Loss::EventRejected, &message_of(&reply)),
+        }
+    }
+
+    fn arrive(&mut self, parcels: &[Parcel], status: u16, body: &[u8]) {
+        failpoint::pass("after-send");
+        self.failures = 0;
+        self.settle(parcels, Outcome::Delivered);
+        let protocol = self.protocol.clone();
+        self.call(|| protocol.delivered(parcels, body));
+        if let Some(callback) = self.callbacks.on_success.clone() {
+            let events = ids(parcels);
+            self.call(|| callback(&Delivered { events: &events, status }));
+        }
+    }
+
+    /// They are sent again, later.
+    fn fail(&mut self, parcels: &[Parcel], status: Option<u16>, message: &str, asked: Option<Duration>) {
+        self.settle(parcels, Outcome::Again);
+        self.back_off(asked);
+        let redirect = status.is_some_and(|status| (300..400).contains(&status));
+        self.warn(if redirect { Trouble::Redirect } else { Trouble::Failing }, message);
+        self.tell_failure(parcels, status, message, true);
+    }
+
+    fn back_off(&mut self, asked: Option<Duration>) {
+        let now = self.source.moment().boot;
+        // Of several requests that were under way together, the first failure counts.
+        if self.retry_at.is_none() {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let jittered = self.settings.retry.delay(self.failures, self.random.hash_one((now, self.failures)));
+        // The collector knows better, but not that nobody should wait at all.
+        let delay = asked.filter(|asked| *asked >= Duration::from_secs(1)).unwrap_or(jittered);
+        let due = now.saturating_add(duration_nanos(delay));
+        self.retry_at = Some(self.retry_at.map_or(due, |retry_at| retry_at.max(due)));
+    }
+
+    /// They are sent again at once, fewer at a time.
+    fn halve(&mut self, parcels: &[Parcel], bytes: usize, asked: Option<Duration>) {
+        self.settle(parcels, Outcome::Again);
+        let until = self.source.moment().boot.saturating_add(LEARNED_FOR);
+        // Half of the events or half of the bytes, whichever is more: less than before in any case, and not next to nothing
+        // because of one large event at the end.
+        let want = self.protocol.want();
+        let half = &parcels[..parcels.len() / 2];
+        let half = half.iter().fold(want.fixed, |sum, parcel| sum + parcel.bytes().len() + want.per_event);
+        self.learned = Some(Learned { bytes: half.max(bytes / 2), until });
+        if asked.is_some() {
+            self.back_off(asked);
+        }
+        self.tell_failure(parcels, Some(413), "the request is too large; it is sent in parts", true);
+    }
+
+    fn drop_rejected(&mut self, parcels: &[Parcel], status: u16, loss: Loss, message: &str) {
+        self.failures = 0;
+        self.settle(parcels, Outcome::Dropped(loss));
+        self.warn(Trouble::Dropped, message);
+        self.tell_failure(parcels, Some(status), message, false);
+    }
+
+    fn settle(&self, parcels: &[Parcel], outcome: Outcome) {
+        let tickets: Vec<Ticket> = parcels.iter().map(|parcel| parcel.ticket).collect();
+        self.depot.settle(self.queue, &tickets, outcome);
+        let events = parcels.len() as u64;
+        if outcome == Outcome::Delivered {
+            self.shared.delivered.fetch_add(events, Ordering::AcqRel);
+        }
+        if outcome != Outcome::Again {
+            self.shared.settled.fetch_add(events, Ordering::AcqRel);
+        }
+    }
+
+    fn tell_failure(&self, parcels: &[Parcel], status: Option<u16>, message: &str, will_retry: bool) {
+        if let Some(callback) = &self.callbacks.on_failure {
+            let events = ids(parcels);
+            self.call(|| callback(&Failed { events: &events, status, message, will_retry }));
+        }
+    }
+
+    /// Calls what is not ours.
+    fn call(&self, call: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            self.losses.add(Loss::EventFilterPanic, 1);
+        }
+    }
+
+    /// One warning of a kind a minute; the counters and callbacks tell of every one.
+    fn warn(&mut self, trouble: Trouble, message: &str) {
+        let now = self.source.moment().boot;
+        let told = &mut self.warned_at[trouble as usize];
+        if told.is_some_and(|told| now.saturating_sub(told) < BETWEEN_WARNINGS) {
+            return;
+        }
+        *told = Some(now);
+        let endpoint = self.settings.endpoint.as_str();
+        match trouble {
+            Trouble::Failing => tracing::warn!(target: TARGET, endpoint, message, "events are kept and sent again"),
+            Trouble::Redirect => tracing::warn!(
+                target: TARGET,
+                endpoint,
+                message,
+                "the collector redirects, which is not followed: correct the endpoint; events are kept and sent again"
+            ),
+            Trouble::Dropped => tracing::warn!(target: TARGET, endpoint, message, "events were dropped and counted"),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Trouble {
+    Failing,
+    Redirect,
+    Dropped,
+}
+
+/// Says that the thread has gone, even if it panicked.
+struct Leave(Arc<Shared>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+fn ids(parcels: &[Parcel]) -> Vec<Uuid> {
+    parcels.iter().map(Parcel::id).collect()
+}
+
+/// The status, and the beginning of what the collector said.
+fn message_of(reply: &http::Response<Bytes>) -> String {
+    const LONGEST: usize = 200;
+    let said = String::from_utf8_lossy(&reply.body()[..reply.body().len().min(LONGEST)]);
+    let said: String = said.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    format!("{} {}", reply.status(), said.trim()).trim_end().to_owned()
+}
+
+/// What could not be tended to is not tried in a circle.
+const TEND_AT_MOST_EVERY: Duration = Duration::from_millis(5);
+/// How long a limit is believed that a 413 told of: 10 minutes.
+const LEARNED_FOR: i64 = 600_000_000_000;
+/// A minute.
+const BETWEEN_WARNINGS: i64 = 60_000_000_000;
+/// The target of what is told about delivery.
+const TARGET: &str = "otel_session::export";

@@ -1,0 +1,543 @@
+//! The outbox at work: what is accepted, taken, settled and removed.
+//!
+//! Two locks, taken in this order: `store` for as long as a commit or a read of the store takes, `state` for bookkeeping in
+//! memory only. So a delivery thread that finds its payloads in memory never waits for a disk.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::queue::{Entry, Progress, Queue};
+use super::removals::Removals;
+use super::room::{Batch, Room};
+use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
+use crate::BuildError;
+use crate::clock::{Moment, Source};
+use crate::export::{Chunk, failpoint};
+use crate::sync::Mutex;
+use crate::telemetry::{Loss, LossCounters};
+
+/// Payloads kept in memory of what a durable store holds, so that a delivery that keeps up reads nothing back.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// How long to wait before a removal or a read that failed is tried again, in nanoseconds.
+const AGAIN: i64 = 1_000_000_000;
+
+/// When to look again whether a commit of others took the removals along, in nanoseconds.
+const SOON: i64 = 1_000_000;
+
+/// The events that wait for the collectors of one exporter.
+pub(crate) struct Depot {
+    source: Source,
+    losses: Arc<LossCounters>,
+    limits: Limits,
+    cache_bytes: u64,
+    store: Option<Mutex<Box<dyn OutboxStore>>>,
+    state: Mutex<State>,
+    wakers: Mutex<Vec<Option<Waker>>>,
+    /// A removal failed: nothing is sent until a commit succeeds.
+    stopped: AtomicBool,
+    /// Calls of `accept` under way: their commits take the removals along.
+    accepting: AtomicU64,
+}
+
+type Waker = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Debug)]
+struct State {
+    /// One for each collector, and a last one for chunks of collectors that the exporter no longer has.
+    queues: Vec<Queue>,
+    removals: Removals,
+    next: u64,
+    durable: bool,
+    /// When to try a failed removal again, and when a failed read: boot time.
+    remove_again: Option<i64>,
+    read_again: Option<i64>,
+}
+
+/// What a delivery thread asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// The most events; 0 counts as 1.
+    pub(crate) max_events: usize,
+    /// The most bytes of a request: `fixed + Σ(len + per_event)`. The first event always goes, alone if need be.
+    pub(crate) max_bytes: usize,
+    /// What a request has besides its events.
+    pub(crate) fixed: usize,
+    /// What a request has for each event besides its encoding.
+    pub(crate) per_event: usize,
+    /// No event whose lane has an event in flight, and no two of one lane.
+    pub(crate) one_per_lane: bool,
+}
+
+/// An event that was taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    /// To settle it with.
+    pub(crate) ticket: Ticket,
+    chunk: Arc<Chunk>,
+    start: usize,
+    accepted_at: i64,
+}
+
+/// Names an event in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(super) chunk: u64,
+    pub(super) lane: u32,
+    pub(super) index: u8,
+    pub(super) in_lane: bool,
+}
+
+/// What became of events in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// They arrived.
+    Delivered,
+    /// They never will; counted.
+    Dropped(Loss),
+    /// They go back to their old places.
+    Again,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// Events, those in flight included.
+    pub(crate) events: u64,
+    /// What the limit counts for them.
+    pub(crate) bytes: u64,
+    /// Events in flight.
+    pub(crate) in_flight: u64,
+}
+
+impl Depot {
+    /// Opens an outbox for so many collectors, and returns with it the rows of state that it holds.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot work, or the store cannot be opened.
+    pub(crate) fn open(
+        outbox: Outbox,
+        queues: u16,
+        source: Source,
+        losses: Arc<LossCounters>,
+    ) -> Result<(Arc<Self>, Vec<StateRow>), BuildError> {
+        let (store, limits) = outbox.into_parts(queues)?;
+        let durable = store.is_some();
+        let mut state = State::new(queues, durable);
+        let mut rows = Vec::new();
+        let store = match store {
+            None => None,
+            Some(mut store) => {
+                let opened = guarded(|| store.open()).map_err(|error| BuildError::Outbox(Box::new(error)))?;
+                rows = state.load(opened, source.moment()).map_err(|error| BuildError::Outbox(Box::new(error)))?;
+                Some(Mutex::new(store))
+            }
+        };
+        let depot = Self {
+            source,
+            losses,
+            limits,
+            cache_bytes: CACHE_BYTES / u64::from(queues.max(1)),
+            store,
+            state: Mutex::new(state),
+            wakers: Mutex::new((0..queues).map(|_| None).collect()),
+            stopped: AtomicBool::new(false),
+            accepting: AtomicU64::new(0),
+        };
+        Ok((Arc::new(depot), rows))
+    }
+
+    /// Accepts events: all of them are committed on return, or none, but for what the limits refuse.
+    ///
+    /// A queue that is full drops its oldest events or the new ones, as configured, in the same commit.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed. Then nothing has changed, and the events are counted as lost.
+    pub(crate) fn accept(&self, chunks: Vec<Chunk>, state: Vec<StateRow>) -> Result<(), OutboxError> {
+        let events = chunks.iter().map(|chunk| chunk.events.len() as u64).sum();
+        self.accepting.fetch_add(1, Ordering::Relaxed);
+        let result = self.accept_all(chunks, &state);
+        self.accepting.fetch_sub(1, Ordering::Relaxed);
+        if result.is_err() {
+            self.losses.add(Loss::OutboxError, events);
+        }
+        if result.is_ok() {
+            failpoint::pass("after-commit");
+        }
+        // A failed commit wakes too: what it had doomed held the queue up.
+        self.wake();
+        result
+    }
+
+    fn accept_all(&self, chunks: Vec<Chunk>, rows: &[StateRow]) -> Result<(), OutboxError> {
+        let now = self.source.moment();
+        let batch = Batch::new(chunks);
+        let Some(store) = &self.store else {
+            let mut state = self.state.lock();
+            let room = state.make_room(batch, &self.limits)?;
+            self.losses.add(Loss::OutboxFull, room.refused + state.execute(&room, true, now.boot));
+            state.add(&room, now, u64::MAX);
+            return Ok(());
+        };
+        let mut store = store.lock();
+        let (room, removals) = {
+            let mut state = self.state.lock();
+            let room = state.make_room(batch, &self.limits)?;
+            if room.added.is_empty() && room.doomed.is_empty() && rows.is_empty() {
+                self.losses.add(Loss::OutboxFull, room.refused);
+                return Ok(());
+            }
+            (room, std::mem::take(&mut state.removals))
+        };
+        failpoint::pass("before-commit");
+        let (done, removed) = room.with(&removals);
+        let commit = Commit { added: &room.added, state: rows, done: &done, removed: &removed };
+        let result = guarded(|| store.commit(&commit));
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => {
+                self.losses.add(Loss::OutboxFull, room.refused + state.execute(&room, true, now.boot));
+                state.add(&room, now, self.cache_bytes);
+                state.remove_again = None;
+                self.stopped.store(false, Ordering::Release);
+            }
+            Err(_) => {
+                state.removals.restore(removals);
+                state.execute(&room, false, now.boot);
+            }
+        }
+        result
+    }
+
+    /// Takes the next events of a queue, in order and all of one mode: they are in flight until settled. Nothing while the
+    /// outbox is [stopped](Self::is_stopped).
+    pub(crate) fn take(&self, queue: u16, want: &Want) -> Vec<Parcel> {
+        let mut read = HashMap::new();
+        loop {
+            if self.is_stopped() {
+                return Vec::new();
+            }
+            let missing = {
+                let mut state = self.state.lock();
+                let Some(queue) = state.collector(queue) else { return Vec::new() };
+                let (parcels, missing) = queue.pick(want, &read);
+                if missing.is_empty() {
+                    queue.send(&parcels);
+                    return parcels;
+                }
+                missing
+            };
+            if !self.read(queue, &missing, &mut read) {
+                let mut state = self.state.lock();
+                let Some(queue) = state.collector(queue) else { return Vec::new() };
+                let (parcels, _) = queue.pick(want, &read);
+                queue.send(&parcels);
+                return parcels;
+            }
+        }
+    }
+
+    /// Reads chunks back. Those that are corrupt are given up and counted; false if the store fails otherwise.
+    fn read(&self, queue: u16, missing: &[u64], read: &mut HashMap<u64, Arc<Chunk>>) -> bool {
+        let Some(store) = &self.store else { return false };
+        let mut store = store.lock();
+        for number in missing {
+            let result = guarded(|| store.read(*number));
+            let mut state = self.state.lock();
+            let Some(waiting) = state.collector(queue) else { return false };
+            match result {
+                Ok(chunk) if waiting.fits(*number, &chunk) => {
+                    let chunk = Arc::new(chunk);
+                    waiting.cache(*number, &chunk, self.cache_bytes);
+                    read.insert(*number, chunk);
+                }
+                Ok(_) | Err(OutboxError::Corrupt { .. }) => self.give_up(&mut state, queue, *number),
+                Err(_) => {
+                    state.read_again = Some(self.source.moment().boot.saturating_add(AGAIN));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn give_up(&self, state: &mut State, queue: u16, number: u64) {
+        let now = self.source.moment().boot;
+        if let Some((progress, lost)) = state.collector(queue).and_then(|queue| queue.give_up(number)) {
+            state.removals.note(number, progress, lost, now);
+            self.losses.add(Loss::OutboxError, lost);
+        }
+    }
+
+    /// Says what became of events in flight. Tickets that are not in flight are ignored.
+    pub(crate) fn settle(&self, queue: u16, tickets: &[Ticket], outcome: Outcome) {
+        let now = self.source.moment().boot;
+        let mut guard = self.state.lock();
+        let mut progress = Vec::new();
+        let Some(queue) = guard.collector(queue) else { return };
+        queue.land(tickets, outcome != Outcome::Again, |chunk, made, events| progress.push((chunk, made, events)));
+        let settled = progress.iter().map(|(_, _, events)| events).sum();
+        if guard.durable {
+            progress.into_iter().for_each(|(chunk, made, events)| guard.removals.note(chunk, made, events, now));
+        }
+        drop(guard);
+        if let Outcome::Dropped(loss) = outcome {
+            self.losses.add(loss, settled);
+        }
+    }
+
+    /// What waits in a queue.
+    pub(crate) fn pending(&self, queue: u16) -> Pending {
+        self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
+    }
+
+    /// Names whom to wake when there may be new work in a queue. Called outside the locks.
+    pub(crate) fn on_work(&self, queue: u16, waker: Waker) {
+        if let Some(place) = self.wakers.lock().get_mut(usize::from(queue)) {
+            *place = Some(waker);
+        }
+    }
+
+    fn wake(&self) {
+        let wakers: Vec<Waker> = self.wakers.lock().iter().flatten().cloned().collect();
+        for wake in wakers {
+            wake();
+        }
+    }
+
+    /// Does what is due: drops events that are too old and commits removals. Says how long until it has to be called again,
+    /// if nothing else happens; after [`settle`](Self::settle) it has to be called in any case.
+    pub(crate) fn tend(&self) -> Option<Duration> {
+        let now = self.source.moment().boot;
+        let due = {
+            let mut state = self.state.lock();
+            self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
+            state.read_again = state.read_again.filter(|again| *again > now);
+            state.due(now, self.accepting.load(Ordering::Relaxed) > 0)
+        };
+        if due.is_some_and(|due| due <= now) {
+            // A failure stops sending and is tried again: nothing else is to be done about it here.
+            let _ = self.sync();
+        }
+        let now = self.source.moment().boot;
+        let state = self.state.lock();
+        let due = state.due(now, self.accepting.load(Ordering::Relaxed) > 0);
+        let next = [due, state.read_again, state.expires(now, self.limits.age)].into_iter().flatten().min()?;
+        Some(Duration::from_nanos(u64::try_from(next.saturating_sub(now)).unwrap_or(0)))
+    }
+
+    /// Commits all removals at once.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed; then sending stops until a commit succeeds, which [`tend`](Self::tend) tries every second.
+    pub(crate) fn sync(&self) -> Result<(), OutboxError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut store = store.lock();
+        let removals = {
+            let mut state = self.state.lock();
+            state.remove_again = None;
+            std::mem::take(&mut state.removals)
+        };
+        if removals.is_empty() {
+            return Ok(());
+        }
+        failpoint::pass("before-delete");
+        let (done, removed) = (removals.done(), removals.removed());
+        let result = guarded(|| store.commit(&Commit { done: &done, removed, ..Commit::default() }));
+        let mut state = self.state.lock();
+        match result {
+            Ok(()) => {
+                let was_stopped = self.stopped.swap(false, Ordering::AcqRel);
+                drop(state);
+                drop(store);
+                if was_stopped {
+                    self.wake();
+                }
+            }
+            Err(_) => {
+                state.removals.restore(removals);
+                state.remove_again = Some(self.source.moment().boot.saturating_add(AGAIN));
+                self.stopped.store(true, Ordering::Release);
+            }
+        }
+        result
+    }
+
+    /// Whether sending has stopped because a removal failed. It goes on after the next commit.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Whether what waits survives the process.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.store.is_some()
+    }
+}
+
+impl fmt::Debug for Depot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Depot")
+            .field("limits", &self.limits)
+            .field("durable", &self.is_durable())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Depot {
+    fn drop(&mut self) {
+        // What was delivered since the last commit would be sent again.
+        let _ = self.sync();
+    }
+}
+
+impl State {
+    fn new(queues: u16, durable: bool) -> Self {
+        let queues = (0..=queues).map(|_| Queue::default()).collect();
+        Self { queues, removals: Removals::default(), next: 0, durable, remove_again: None, read_again: None }
+    }
+
+    /// The queue of a collector that the exporter has.
+    fn collector(&mut self, queue: u16) -> Option<&mut Queue> {
+        let collectors = self.queues.len() - 1;
+        self.queues[..collectors].get_mut(usize::from(queue))
+    }
+
+    /// Takes over what a store holds.
+    fn load(&mut self, opened: Opened, now: Moment) -> Result<Vec<StateRow>, OutboxError> {
+        let orphans = self.queues.len() - 1;
+        self.next = opened.next;
+        let mut last = None;
+        for stored in &opened.chunks {
+            let count = u8::try_from(stored.events).ok().filter(|count| (1..=64).contains(count));
+            let (Some(count), true) = (count, Some(stored.number) > last && stored.number < opened.next) else {
+                return Err(corrupt(stored));
+            };
+            last = Some(stored.number);
+            let entry = Entry::stored(stored, count, born(stored.accepted_at, now));
+            if entry.left().any() {
+                self.queues[usize::from(stored.queue).min(orphans)].push(entry);
+            } else {
+                self.removals.note(stored.number, Progress::Whole, 0, now.boot);
+            }
+        }
+        Ok(opened.state)
+    }
+
+    /// Finds room for a batch: what of it is refused, and what is doomed for it.
+    fn make_room(&mut self, batch: Batch, limits: &Limits) -> Result<Room, OutboxError> {
+        let collectors = self.queues.len() - 1;
+        batch.fit(&mut self.queues[..collectors], limits, &mut self.next)
+    }
+
+    /// Drops what was doomed for a batch, or keeps it. Returns how many events went.
+    fn execute(&mut self, room: &Room, drop: bool, now: i64) -> u64 {
+        let Self { queues, removals, durable, .. } = self;
+        let gone = room.doomed.iter().map(|(queue, chunk)| {
+            queues[*queue].execute(*chunk, drop, |progress| {
+                // The commit has stored what was doomed; more may have been settled meanwhile.
+                if *durable && room.progress_of(*chunk) != Some(progress) {
+                    removals.note(*chunk, progress, 0, now);
+                }
+            })
+        });
+        gone.sum()
+    }
+
+    fn add(&mut self, room: &Room, now: Moment, cache_bytes: u64) {
+        for (number, chunk) in &room.added {
+            let queue = &mut self.queues[usize::from(chunk.queue)];
+            queue.push(Entry::new(*number, chunk, born(chunk.accepted_at, now)));
+            if self.durable {
+                queue.cache(*number, chunk, cache_bytes);
+            }
+        }
+    }
+
+    /// When removals have to be committed: boot time. While new events are being accepted, their commit takes the removals
+    /// along or is followed by one that does, and a commit of our own would only make both wait; but never beyond 100 ms.
+    fn due(&self, now: i64, accepting: bool) -> Option<i64> {
+        let due = self.remove_again.or(self.removals.due())?;
+        if accepting && self.remove_again.is_none() {
+            Some(due.max(now + SOON).min(self.removals.latest()))
+        } else {
+            Some(due)
+        }
+    }
+
+    fn expire(&mut self, now: i64, age: i64) -> u64 {
+        let Self { queues, removals, durable, .. } = self;
+        let mut gone = 0;
+        for queue in queues {
+            queue.expire(now.saturating_sub(age), |chunk, progress, events| {
+                gone += events;
+                if *durable {
+                    removals.note(chunk, progress, events, now);
+                }
+            });
+        }
+        gone
+    }
+
+    /// When the next event gets too old: boot time.
+    fn expires(&self, now: i64, age: i64) -> Option<i64> {
+        let oldest = now.saturating_sub(age);
+        let next = self.queues.iter().filter_map(|queue| queue.first_after(oldest));
+        next.map(|entry| entry.born.saturating_add(age)).min()
+    }
+}
+
+/// When something was accepted, by boot time. What was accepted in the future was accepted now.
+fn born(accepted_at: i64, now: Moment) -> i64 {
+    now.boot.saturating_sub(now.wall.saturating_sub(accepted_at).max(0))
+}
+
+fn corrupt(stored: &Stored) -> OutboxError {
+    let problem = format!("chunk {} with {} events is out of order or range", stored.number, stored.events);
+    OutboxError::Corrupt { place: "outbox".to_owned(), problem }
+}
+
+/// Calls a store, which may be the user's: its panic is an error.
+fn guarded<T>(call: impl FnOnce() -> Result<T, OutboxError>) -> Result<T, OutboxError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(OutboxError::Store("it panicked".into())))
+}
+
+impl Parcel {
+    pub(super) fn new(ticket: Ticket, chunk: Arc<Chunk>, start: usize, accepted_at: i64) -> Self {
+        Self { ticket, chunk, start, accepted_at }
+    }
+
+    /// The encoded event.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let len = self.chunk.events[usize::from(self.ticket.index)].len as usize;
+        &self.chunk.bytes[self.start..self.start + len]
+    }
+
+    /// Its id, the same in every attempt.
+    pub(crate) fn id(&self) -> Uuid {
+        self.chunk.events[usize::from(self.ticket.index)].id
+    }
+
+    /// The mode that it was accepted in.
+    pub(crate) fn mode(&self) -> u8 {
+        self.chunk.mode
+    }
+
+    /// Its lane.
+    pub(crate) fn lane(&self) -> u32 {
+        self.ticket.lane
+    }
+
+    /// When it was accepted: wall time in nanoseconds.
+    pub(crate) fn accepted_at(&self) -> i64 {
+        self.accepted_at
+    }
+}

@@ -1,0 +1,228 @@
+//! An outbox in a SQLite file.
+//!
+//! - One connection, exclusive lock: a second opener, in this process or another one, gets [`OutboxError::Locked`].
+//! - One transaction a commit, in a write-ahead log. With [`Synchronous::Full`] it is on the disk when it returns.
+//! - A chunk is a row, its events a blob: 50 events cost one insert and one delete. Which events of a chunk are done stands
+//!   in a table of its own, so that settling one of them does not write the others again.
+//! - Nothing that is read is trusted: numbers are range-checked and lengths compared before anything is allocated for them.
+
+mod opening;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::{Commit, Opened, Outbox, OutboxError, OutboxStore, StateRow};
+use crate::export::{Chunk, ChunkEvent};
+
+/// When a commit to a SQLite outbox counts as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Synchronous {
+    /// When it is on the disk: it survives a loss of power. The default.
+    #[default]
+    Full,
+    /// When the operating system has it: it survives the end of the process, killed or not, but the last commits may be
+    /// lost with the power. The file stays sound.
+    Normal,
+}
+
+impl Outbox {
+    /// An outbox in a SQLite file, which is created if need be, readable by its owner only. It is opened, and locked, by
+    /// the exporter's `build()`; the folder must exist. Every exporter needs a file of its own.
+    ///
+    /// The file is held by its process until the exporter is gone. It can reach the [size
+    /// limit](Outbox::with_max_bytes) and a twentieth more for SQLite's own pages, beside it a log (`-wal`) of usually less
+    /// than 16 MiB. After an outage it shrinks step by step to at most twice what waits and 16 MiB. What was delivered may
+    /// stay legible in the file until its place is used again.
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self { sqlite: true, ..Self::of(Some(Box::new(SqliteStore::new(path.into())))) }
+    }
+
+    /// When a commit counts as stored. Only for [`Outbox::sqlite`]. Default: [`Synchronous::Full`].
+    pub fn with_synchronous(mut self, synchronous: Synchronous) -> Self {
+        let store: Option<&mut dyn std::any::Any> = self.store.as_deref_mut().map(|store| store as _);
+        match store.and_then(|store| store.downcast_mut::<SqliteStore>()) {
+            Some(store) => store.synchronous = synchronous,
+            None => self.misplaced = Some(("with_synchronous", format!("{synchronous:?}"))),
+        }
+        self
+    }
+}
+
+/// A store in a SQLite file.
+#[derive(Debug)]
+pub(super) struct SqliteStore {
+    path: PathBuf,
+    synchronous: Synchronous,
+    pub(super) connection: Option<Connection>,
+    /// The blob of a chunk in the making.
+    body: Vec<u8>,
+    /// Commits with removals since free pages were counted.
+    removals: u32,
+}
+
+impl SqliteStore {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, synchronous: Synchronous::default(), connection: None, body: Vec::new(), removals: 0 }
+    }
+
+    fn fault(&self, error: rusqlite::Error) -> OutboxError {
+        opening::fault(&self.path, error)
+    }
+}
+
+impl OutboxStore for SqliteStore {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        // An absolute path stays what it is when the process changes its folder, and never means SQLite's own `:memory:`.
+        let path = std::path::absolute(&self.path)
+            .map_err(|error| OutboxError::Io { path: self.path.clone(), source: error.into() })?;
+        let (connection, opened) = opening::open(&path, self.synchronous)?;
+        self.connection = Some(connection);
+        self.path = path;
+        Ok(opened)
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
+        let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
+        let vacuum = !commit.removed.is_empty() && {
+            self.removals += 1;
+            self.removals.is_multiple_of(COUNT_EVERY)
+        };
+        let result = transaction(connection, || {
+            write(connection, commit, &mut self.body)?;
+            if vacuum { shrink(connection) } else { Ok(()) }
+        });
+        // A huge event must not be remembered by its buffer.
+        if self.body.capacity() > 1 << 20 {
+            self.body = Vec::new();
+        }
+        result.map_err(|error| self.fault(error))
+    }
+
+    fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
+        let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
+        read(connection, chunk).map_err(|error| self.fault(error))?.ok_or_else(|| OutboxError::Corrupt {
+            place: self.path.display().to_string(),
+            problem: format!("chunk {chunk} is not what was stored"),
+        })
+    }
+}
+
+/// How many commits with removals pass before free pages are counted, and how many free pages of 16 kB are kept for the
+/// next events in any case.
+const COUNT_EVERY: u32 = 16;
+const KEEP_PAGES: i64 = 1024;
+
+/// The length of what stands before a chunk's payload for each event: id, length, lane.
+const HEAD: usize = 24;
+
+fn not_open(path: &Path) -> OutboxError {
+    OutboxError::Io { path: path.to_owned(), source: "it was not opened".into() }
+}
+
+/// Runs all of it, or nothing.
+fn transaction(connection: &Connection, run: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let execute = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
+    if !connection.is_autocommit() {
+        execute("ROLLBACK")?;
+    }
+    execute("BEGIN IMMEDIATE")?;
+    let result = run().and_then(|()| execute("COMMIT"));
+    if result.is_err() && !connection.is_autocommit() {
+        // If this fails too, the next transaction tries it again; the first error is the one to tell.
+        let _ = execute("ROLLBACK");
+    }
+    result
+}
+
+fn write(connection: &Connection, commit: &Commit<'_>, body: &mut Vec<u8>) -> rusqlite::Result<()> {
+    // First, so that what is added finds the pages free.
+    let mut removed = commit.removed.to_vec();
+    removed.sort_unstable();
+    for run in removed.chunk_by(|one, next| one + 1 == *next) {
+        let range = params![run[0], run[run.len() - 1]];
+        connection.prepare_cached("DELETE FROM chunk WHERE number BETWEEN ?1 AND ?2")?.execute(range)?;
+        connection.prepare_cached("DELETE FROM settled WHERE number BETWEEN ?1 AND ?2")?.execute(range)?;
+    }
+    for (number, bits) in commit.done {
+        let mut settled =
+            connection.prepare_cached("INSERT OR REPLACE INTO settled (number, events) VALUES (?1, ?2)")?;
+        settled.execute(params![number, bits])?;
+    }
+    for (number, chunk) in commit.added {
+        body.clear();
+        encode(chunk, body);
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO chunk (number, queue, mode, accepted_at, events, bytes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        let (events, bytes) = (chunk.events.len() as u64, chunk.bytes.len() as u64);
+        insert.execute(params![number, chunk.queue, chunk.mode, chunk.accepted_at, events, bytes, &*body])?;
+    }
+    for StateRow { table, key, value } in commit.state {
+        match value {
+            Some(value) => connection
+                .prepare_cached("INSERT OR REPLACE INTO state (kind, key, value) VALUES (?1, ?2, ?3)")?
+                .execute(params![table, key, value])?,
+            None => connection
+                .prepare_cached("DELETE FROM state WHERE kind = ?1 AND key = ?2")?
+                .execute(params![table, key])?,
+        };
+    }
+    Ok(())
+}
+
+/// Gives pages back to the file system when most of the file is free: after an outage. 4 MiB at a time, since it takes part
+/// in a commit.
+fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+    let count = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    let (free, all) = (count("PRAGMA freelist_count")?, count("PRAGMA page_count")?);
+    if free > KEEP_PAGES && free > all / 2 {
+        // A row a page: it has to be asked for every one.
+        let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+    }
+    Ok(())
+}
+
+fn encode(chunk: &Chunk, body: &mut Vec<u8>) {
+    body.reserve(chunk.events.len() * HEAD + chunk.bytes.len());
+    for event in &chunk.events {
+        body.extend_from_slice(event.id.as_bytes());
+        body.extend_from_slice(&event.len.to_le_bytes());
+        body.extend_from_slice(&event.lane.to_le_bytes());
+    }
+    body.extend_from_slice(&chunk.bytes);
+}
+
+/// Reads a chunk; `None` if it is not there or its lengths do not fit.
+fn read(connection: &Connection, number: u64) -> rusqlite::Result<Option<Chunk>> {
+    // The lengths are compared before SQLite loads the blob.
+    let mut select = connection.prepare_cached(
+        "SELECT queue, mode, accepted_at, events, bytes, body FROM chunk WHERE number = ?1 AND length(body) = events * 24 + bytes",
+    )?;
+    let chunk = select.query_row([number], |row| {
+        let body = row.get_ref(5)?.as_blob().map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Blob, Box::new(error))
+        })?;
+        let (events, bytes) = decode(body, row.get(3)?, row.get(4)?).unzip();
+        Ok(events
+            .zip(bytes)
+            .map(|(events, bytes)| Ok(Chunk::from_parts(row.get(0)?, row.get(1)?, row.get(2)?, events, bytes))))
+    });
+    chunk.optional()?.flatten().transpose()
+}
+
+fn decode(body: &[u8], events: usize, bytes: usize) -> Option<(Vec<ChunkEvent>, Vec<u8>)> {
+    let (heads, payload) = body.split_at_checked(events.checked_mul(HEAD)?)?;
+    let events: Vec<_> = heads.chunks_exact(HEAD).map(event).collect();
+    let sum: u64 = events.iter().map(|event| u64::from(event.len)).sum();
+    (payload.len() == bytes && sum == bytes as u64).then(|| (events, payload.to_vec()))
+}
+
+fn event(head: &[u8]) -> ChunkEvent {
+    let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|index| head[at + index]));
+    ChunkEvent::new(Uuid::from_bytes(std::array::from_fn(|index| head[index])), number(16), number(20))
+}

@@ -1,0 +1,233 @@
+//! What a depot with a durable store does about removals, failures and restarts.
+
+use super::shelf::{Shelf, Trouble};
+use super::*;
+use crate::telemetry::Loss;
+use crate::testing::ManualClock;
+
+fn start() -> (Arc<Depot>, Arc<LossCounters>, Shelf, ManualClock) {
+    let (shelf, clock) = (Shelf::default(), ManualClock::new(std::time::SystemTime::UNIX_EPOCH));
+    let (depot, losses) = open(Outbox::custom(shelf.clone()), &clock.clone().into_source());
+    (depot, losses, shelf, clock)
+}
+
+fn deliver(depot: &Depot, max_events: usize) -> Vec<u128> {
+    let taken = depot.take(0, &Want { max_events, ..ALL });
+    depot.settle(0, &tickets(&taken), Outcome::Delivered);
+    numbers(&taken)
+}
+
+#[test]
+fn removals_wait_for_the_next_commit_and_no_longer_than_100_ms_or_512_events() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..2_000)], Vec::new()).unwrap();
+    assert_eq!((shelf.commits(), shelf.chunks()), (1, 40));
+
+    deliver(&depot, 512);
+    assert_eq!(depot.tend(), Some(Duration::from_millis(100)));
+    clock.advance(Duration::from_millis(60));
+    assert_eq!(depot.tend(), Some(Duration::from_millis(40)));
+    assert_eq!((shelf.commits(), shelf.chunks()), (1, 40));
+    clock.advance(Duration::from_millis(40));
+    assert_eq!(depot.tend(), Some(days(30) - Duration::from_millis(100)), "then the age limit is next");
+    assert_eq!((shelf.commits(), shelf.chunks()), (2, 30));
+
+    deliver(&depot, 512);
+    depot.accept(vec![chunk(1, [1])], Vec::new()).unwrap();
+    assert_eq!((shelf.commits(), shelf.chunks()), (3, 21), "fused into the commit of new events");
+
+    deliver(&depot, 513);
+    depot.tend();
+    assert_eq!((shelf.commits(), shelf.chunks()), (4, 11));
+
+    deliver(&depot, 60);
+    depot.sync().unwrap();
+    depot.sync().unwrap();
+    assert_eq!((shelf.commits(), shelf.chunks()), (5, 10));
+}
+
+#[test]
+fn a_failed_removal_stops_sending_until_a_commit_succeeds() {
+    let (depot, losses, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..200)], Vec::new()).unwrap();
+    deliver(&depot, 120);
+    shelf.has(Some(Trouble::Commits));
+    assert!(depot.sync().is_err());
+    assert!(depot.is_stopped());
+    assert!(deliver(&depot, 10).is_empty());
+    assert_eq!(depot.tend(), Some(Duration::from_secs(1)), "tried again after a second");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(depot.tend(), Some(Duration::from_secs(1)));
+    assert!(depot.is_stopped());
+
+    shelf.has(None);
+    clock.advance(Duration::from_secs(1));
+    depot.tend();
+    assert!(!depot.is_stopped());
+    assert_eq!(shelf.chunks(), 2);
+    assert_eq!(deliver(&depot, 2), [120, 121]);
+    assert_eq!(losses.read().total(), 0);
+}
+
+#[test]
+fn a_stopped_outbox_goes_on_after_a_commit_of_new_events() {
+    let (depot, _, shelf, _) = start();
+    depot.accept(vec![chunk(0, 0..100)], Vec::new()).unwrap();
+    deliver(&depot, 75);
+    shelf.has(Some(Trouble::Commits));
+    assert!(depot.sync().is_err());
+    shelf.has(None);
+    depot.accept(vec![chunk(0, 100..101)], Vec::new()).unwrap();
+    assert!(!depot.is_stopped());
+    assert_eq!(shelf.chunks(), 2);
+    assert_eq!(deliver(&depot, usize::MAX).len(), 26);
+}
+
+#[test]
+fn a_failed_commit_changes_nothing_and_is_counted() {
+    for trouble in [Trouble::Commits, Trouble::Panic] {
+        let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
+        let shelf = Shelf::default();
+        let (depot, losses) = open(Outbox::custom(shelf.clone()).with_max_events(100), &clock.into_source());
+        depot.accept(vec![chunk(0, 0..80)], vec![StateRow::new(1, vec![1], Some(vec![1]))]).unwrap();
+        deliver(&depot, 10);
+        let before = depot.pending(0);
+        shelf.has(Some(trouble));
+        let rows = vec![StateRow::new(1, vec![1], Some(vec![2]))];
+        assert!(depot.accept(vec![chunk(0, 100..150)], rows).is_err());
+        assert_eq!(depot.pending(0), before);
+        assert_eq!((losses.read().count(Loss::OutboxError), losses.read().total()), (50, 50));
+        shelf.has(None);
+        assert_eq!(shelf.state()[0].value, Some(vec![1]));
+        assert_eq!(deliver(&depot, usize::MAX), (10..80).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_restart_brings_back_what_was_not_removed_in_its_order_and_with_its_age() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..120)], Vec::new()).unwrap();
+    let taken = depot.take(0, &ALL);
+    // Removed: the first chunk. Stored as done: a part of the second.
+    depot.settle(0, &tickets(&taken[..70]), Outcome::Delivered);
+    depot.sync().unwrap();
+    // Settled, but not stored.
+    shelf.has(Some(Trouble::Commits));
+    depot.settle(0, &tickets(&taken[70..90]), Outcome::Delivered);
+    drop(depot);
+    shelf.has(None);
+
+    clock.advance(days(30) - Duration::from_secs(60));
+    let (depot, losses) = open(Outbox::custom(shelf.clone()), &clock.clone().into_source());
+    assert_eq!(numbers(&depot.take(0, &ALL)), (70..120).collect::<Vec<_>>());
+    drop(depot);
+
+    let (depot, _) = open(Outbox::custom(shelf.clone()), &clock.clone().into_source());
+    assert_eq!(depot.tend(), Some(Duration::from_secs(60)));
+    clock.advance(Duration::from_secs(60));
+    depot.tend();
+    assert_eq!(depot.pending(0).events, 0);
+    depot.sync().unwrap();
+    assert_eq!(shelf.chunks(), 0);
+    assert_eq!(losses.read().total(), 0, "counted by the one that dropped them");
+}
+
+#[test]
+fn what_was_stored_for_a_collector_that_is_gone_waits_for_its_age_and_is_not_sent_to_another() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..5), chunk(1, 5..9)], Vec::new()).unwrap();
+    drop(depot);
+    let losses = Arc::new(LossCounters::default());
+    let source = clock.clone().into_source();
+    let (depot, _) = Depot::open(Outbox::custom(shelf.clone()), 1, source, Arc::clone(&losses)).unwrap();
+    assert_eq!(deliver(&depot, usize::MAX), [0, 1, 2, 3, 4]);
+    assert!(depot.take(1, &ALL).is_empty());
+    assert_eq!(shelf.chunks(), 2);
+    clock.advance(days(30));
+    depot.tend();
+    depot.sync().unwrap();
+    assert_eq!((shelf.chunks(), losses.read().count(Loss::OutboxAge)), (0, 4));
+}
+
+#[test]
+fn payloads_that_left_memory_are_read_back_in_order() {
+    let (depot, _, shelf, _) = start();
+    let long = vec![b'x'; 20_000];
+    for from in (0..2_000).step_by(50) {
+        let mut chunk = Chunk::new(0, 0, 0);
+        (from..from + 50).for_each(|number| chunk.push(id(number), 0, &long));
+        depot.accept(vec![chunk], Vec::new()).unwrap();
+    }
+    // 40 MB wait, at most 8 MiB of them in memory.
+    shelf.has(Some(Trouble::Reads));
+    let there = deliver(&depot, usize::MAX);
+    assert!(!there.is_empty() && there.len() < 420, "{}", there.len());
+    assert_eq!(depot.tend(), Some(Duration::from_millis(100)), "the removals");
+    depot.sync().unwrap();
+    assert!(deliver(&depot, usize::MAX).is_empty());
+    assert_eq!(depot.tend(), Some(Duration::from_secs(1)), "the read");
+    shelf.has(None);
+    let mut all = there;
+    while all.len() < 2_000 {
+        let taken = depot.take(0, &Want { max_bytes: 1_000_000, ..ALL });
+        assert_eq!(taken.len(), 50);
+        depot.settle(0, &tickets(&taken), Outcome::Delivered);
+        all.extend(numbers(&taken));
+    }
+    assert_eq!(all, (0..2_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_chunk_that_cannot_be_read_is_given_up_and_counted() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..70)], Vec::new()).unwrap();
+    drop(depot);
+    let (depot, losses) = open(Outbox::custom(shelf.clone()), &clock.into_source());
+    shelf.has(Some(Trouble::Corruption));
+    assert!(depot.take(0, &Want { max_events: 1, ..ALL }).is_empty());
+    assert_eq!(depot.pending(0).events, 0);
+    assert_eq!(losses.read().count(Loss::OutboxError), 70);
+    depot.sync().unwrap();
+    assert_eq!(shelf.chunks(), 0);
+}
+
+#[test]
+fn a_commit_under_way_keeps_nobody_from_taking_and_settling() {
+    for works in [true, false] {
+        let clock = ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
+        let shelf = Shelf::default();
+        let (depot, losses) = open(Outbox::custom(shelf.clone()).with_max_events(10), &clock.into_source());
+        depot.accept(vec![chunk(0, 0..10)], Vec::new()).unwrap();
+        let first = depot.take(0, &Want { max_events: 4, ..ALL });
+        let worker = Arc::downgrade(&depot);
+        shelf.meanwhile(move || {
+            let depot = worker.upgrade().unwrap();
+            // The others are about to be dropped. Should they stay after all, nothing may have overtaken them.
+            assert!(depot.take(0, &ALL).is_empty());
+            depot.settle(0, &tickets(&first), Outcome::Delivered);
+            assert_eq!(depot.pending(0).events, 6);
+        });
+        shelf.has((!works).then_some(Trouble::Commits));
+        assert_eq!(depot.accept(vec![chunk(0, 10..16)], Vec::new()).is_ok(), works);
+        shelf.has(None);
+        let rest = depot.take(0, &ALL);
+        assert_eq!(numbers(&rest), if works { (10..16).collect::<Vec<_>>() } else { (4..10).collect() });
+        assert_eq!(losses.read().total(), 6, "dropped or not accepted");
+        depot.settle(0, &tickets(&rest), Outcome::Delivered);
+        depot.sync().unwrap();
+        assert_eq!(shelf.chunks(), 0);
+    }
+}
+
+#[test]
+fn state_alone_is_committed_too() {
+    let (depot, _, shelf, _) = start();
+    depot.accept(Vec::new(), vec![StateRow::new(3, b"installation".to_vec(), Some(b"id".to_vec()))]).unwrap();
+    assert_eq!((shelf.commits(), shelf.state().len()), (1, 1));
+    depot.accept(Vec::new(), Vec::new()).unwrap();
+    assert_eq!(shelf.commits(), 1);
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}

@@ -1,0 +1,110 @@
+//! Figures rather than tests: `cargo test --release --lib --features bridge,testing,sqlite -- --ignored --nocapture speed`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::sqlite::Folder;
+use super::*;
+use crate::sync::{Condvar, Mutex};
+
+const BATCHES: u64 = 1_000;
+const BATCH: u64 = 512;
+
+fn batch(event: &[u8], from: u128) -> Vec<Chunk> {
+    let wall = SystemClock.into_source().moment().wall;
+    let mut chunks = Vec::new();
+    let mut left = BATCH;
+    while left > 0 {
+        let mut chunk = Chunk::new(0, 0, wall);
+        chunk.bytes.reserve_exact(event.len() * Chunk::MAX_EVENTS);
+        for _ in 0..left.min(Chunk::MAX_EVENTS as u64) {
+            chunk.push(id(from + u128::from(left)), 0, event);
+            left -= 1;
+        }
+        chunks.push(chunk);
+    }
+    chunks
+}
+
+fn ring(work: &(Mutex<bool>, Condvar)) {
+    *work.0.lock() = true;
+    work.1.notify_all();
+}
+
+/// Accepts batches of 512 events of 1.2 kB while another thread takes and settles them.
+fn measure(name: &str, outbox: Outbox, max_bytes: usize) {
+    let source = SystemClock.into_source();
+    let (depot, losses) = open(outbox, &source);
+    let over = AtomicBool::new(false);
+    let work = Arc::new((Mutex::new(false), Condvar::new()));
+    let bell = Arc::clone(&work);
+    depot.on_work(0, Arc::new(move || ring(&bell)));
+    let (mut worst, mut sum) = (0, 0);
+    let start = source.moment().boot;
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let want = Want { max_bytes, fixed: 100, per_event: 22, ..ALL };
+            let mut delivered = 0;
+            loop {
+                let last = over.load(Ordering::Acquire);
+                let parcels = depot.take(0, &want);
+                delivered += parcels.len() as u64;
+                depot.settle(0, &tickets(&parcels), Outcome::Delivered);
+                depot.tend();
+                if parcels.is_empty() {
+                    if last {
+                        return delivered;
+                    }
+                    let (mut there, _) = work.1.wait_until(work.0.lock(), Duration::from_millis(100), |there| *there);
+                    *there = false;
+                }
+            }
+        });
+        let event = vec![b'x'; 1_200];
+        for number in 0..BATCHES {
+            let chunks = batch(&event, u128::from(number) << 32);
+            let before = source.moment().boot;
+            depot.accept(chunks, vec![StateRow::new(1, b"session".to_vec(), Some(vec![0; 200]))]).unwrap();
+            let took = source.moment().boot - before;
+            worst = worst.max(took);
+            sum += took;
+        }
+        let accepted = source.moment().boot - start;
+        over.store(true, Ordering::Release);
+        ring(&work);
+        let delivered = worker.join().unwrap();
+        depot.sync().unwrap();
+        let all = source.moment().boot - start;
+        let events = BATCHES * BATCH;
+        assert_eq!(delivered + losses.read().total(), events);
+        // By Linux's count, in ticks of 10 ms.
+        println!(
+            "{name}: {} ms CPU since the start, accept {:.2} µs an event, worst batch {:.1} ms, {} k events/s accepted, {} k/s delivered, lost {}",
+            cpu(),
+            sum as f64 / events as f64 / 1e3,
+            worst as f64 / 1e6,
+            events * 1_000_000 / accepted as u64,
+            events * 1_000_000 / all as u64,
+            losses.read(),
+        );
+    });
+}
+
+/// The CPU time of the process so far, in ms; 0 where it cannot be read.
+fn cpu() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn speed() {
+    for max_bytes in [60_000, 1_000_000] {
+        println!("requests of {max_bytes} bytes");
+        measure("memory", Outbox::memory(), max_bytes);
+        let folder = Folder::new("speed-full");
+        measure("sqlite full", Outbox::sqlite(folder.file()), max_bytes);
+        println!("  file {:?}", std::fs::metadata(folder.file()).map(|file| file.len() >> 20));
+        let folder = Folder::new("speed-normal");
+        measure("sqlite normal", Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal), max_bytes);
+    }
+}

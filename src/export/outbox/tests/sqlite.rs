@@ -1,0 +1,357 @@
+//! The SQLite outbox: what the file is, and what it survives.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::telemetry::Loss;
+
+/// A folder of its own for a test, gone at its end.
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("otel-session-outbox-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.join("outbox.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn sqlite(path: &Path) -> (Arc<Depot>, Arc<LossCounters>) {
+    open(Outbox::sqlite(path), &SystemClock.into_source())
+}
+
+fn refused(path: impl Into<PathBuf>) -> OutboxError {
+    let losses = Arc::new(LossCounters::default());
+    match Depot::open(Outbox::sqlite(path), 2, SystemClock.into_source(), losses).map(drop) {
+        Err(BuildError::Outbox(error)) => *error.downcast().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Changes the file behind the outbox's back.
+fn tamper(path: &Path, sql: &str) {
+    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Every file of a folder with its content, but for empty ones.
+fn content(folder: &Folder) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .filter(|(_, content)| !content.is_empty())
+        .collect()
+}
+
+fn with_events(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    let (depot, _) = sqlite(&folder.file());
+    depot.accept(vec![fresh(0, 1..=120)], vec![StateRow::new(1, vec![1], Some(vec![2]))]).unwrap();
+    folder
+}
+
+#[test]
+fn what_was_not_settled_is_there_after_reopening() {
+    let folder = Folder::new("reopen");
+    let (depot, _) = sqlite(&folder.file());
+    let row = |value: &str| StateRow::new(1, b"key".to_vec(), Some(value.into()));
+    depot.accept(vec![fresh(0, 1..=40), fresh(1, 90..=91)], vec![row("one")]).unwrap();
+    depot.accept(vec![fresh(0, 41..=50)], vec![row("two"), StateRow::new(2, b"key".to_vec(), Some(vec![0]))]).unwrap();
+    depot.accept(Vec::new(), vec![StateRow::new(2, b"key".to_vec(), None)]).unwrap();
+    let taken = depot.take(0, &Want { max_events: 45, ..ALL });
+    let odd: Vec<_> = tickets(&taken).into_iter().step_by(2).collect();
+    depot.settle(0, &odd, Outcome::Delivered);
+    drop(depot);
+
+    let losses = Arc::new(LossCounters::default());
+    let (depot, rows) = Depot::open(Outbox::sqlite(folder.file()), 2, SystemClock.into_source(), losses).unwrap();
+    assert_eq!(rows, [row("two")]);
+    let rest: Vec<u128> = (2..=44).step_by(2).chain(46..=50).collect();
+    assert_eq!(numbers(&depot.take(0, &ALL)), rest);
+    assert_eq!(numbers(&depot.take(1, &ALL)), [90, 91]);
+}
+
+#[test]
+fn a_second_opener_gets_an_error_that_names_the_path() {
+    let folder = Folder::new("locked");
+    let (depot, _) = sqlite(&folder.file());
+    let error = refused(folder.file());
+    assert!(matches!(error, OutboxError::Locked { .. }), "{error:?}");
+    assert!(error.to_string().contains(&folder.file().display().to_string()), "{error}");
+    // The refusal must not have cost the first one its lock, which a closed file descriptor would.
+    assert!(crash::child("hold", &folder, &[]).is_err());
+    depot.accept(vec![fresh(0, 1..=3)], Vec::new()).unwrap();
+    drop(depot);
+    assert_eq!(sqlite(&folder.file()).0.pending(0).events, 3);
+}
+
+#[test]
+fn the_file_is_for_its_owner_only() {
+    let folder = with_events("mode");
+    let (_depot, _) = sqlite(&folder.file());
+    #[cfg(unix)]
+    for (path, _) in content(&folder) {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{path:?}");
+    }
+}
+
+#[test]
+fn the_file_is_set_up_for_chunks_and_durability() {
+    let folder = with_events("setup");
+    let mut store = super::super::sqlite::SqliteStore::new(folder.file());
+    store.open().unwrap();
+    let pragma = |name: &str| {
+        store
+            .connection
+            .as_ref()
+            .unwrap()
+            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
+            .unwrap()
+    };
+    for (name, value) in [("page_size", 16_384), ("synchronous", 2), ("auto_vacuum", 2), ("user_version", 1)] {
+        assert_eq!(pragma(name), value.into(), "{name}");
+    }
+    assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+    // What SQLite got wrong in its log before 3.51.3 is why it is bundled.
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[test]
+fn an_awkward_path_is_a_path() {
+    let folder = Folder::new("awkward");
+    for name in [":memory:", "a?b#c%20 d", "file:x", "é"] {
+        let path = folder.0.join(name);
+        for _ in 0..2 {
+            let (depot, _) = sqlite(&path);
+            depot.accept(vec![fresh(0, 1..=3)], Vec::new()).unwrap();
+            assert!(path.is_file(), "{name}");
+        }
+        assert_eq!(sqlite(&path).0.pending(0).events, 6, "{name}");
+    }
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let folder = Folder::new("folder");
+    let error = refused(folder.0.join("none/outbox.db"));
+    assert!(matches!(error, OutboxError::Folder { .. }), "{error:?}");
+    assert!(error.to_string().contains("none/outbox.db: its folder does not exist"), "{error}");
+    assert!(matches!(refused(folder.0.clone()), OutboxError::Io { .. } | OutboxError::Foreign { .. }));
+}
+
+#[test]
+fn what_is_not_ours_or_not_of_our_time_is_refused_and_left_untouched() {
+    type Case = (&'static str, fn(&Path), fn(&OutboxError) -> bool);
+    let cases: [Case; 7] = [
+        ("text", |path| std::fs::write(path, "hello").unwrap(), |it| matches!(it, OutboxError::Foreign { .. })),
+        ("long", |path| std::fs::write(path, [b'x'; 99_999]).unwrap(), |it| matches!(it, OutboxError::Foreign { .. })),
+        (
+            "other",
+            |path| {
+                std::fs::remove_file(path).unwrap();
+                tamper(path, "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)");
+            },
+            |it| matches!(it, OutboxError::Foreign { .. }),
+        ),
+        ("id", |path| tamper(path, "PRAGMA application_id = 7"), |it| matches!(it, OutboxError::Foreign { .. })),
+        (
+            "future",
+            |path| tamper(path, "PRAGMA user_version = 9"),
+            |it| matches!(it, OutboxError::FutureVersion { found: 9, known: 1, .. }),
+        ),
+        ("past", |path| tamper(path, "PRAGMA user_version = -1"), |it| matches!(it, OutboxError::Corrupt { .. })),
+        (
+            "corrupt",
+            |path| {
+                let mut bytes = std::fs::read(path).unwrap();
+                bytes[16_384..].fill(0x5a);
+                std::fs::write(path, bytes).unwrap();
+            },
+            |it| matches!(it, OutboxError::Corrupt { .. }),
+        ),
+    ];
+    for (name, spoil, expected) in cases {
+        let folder = with_events(name);
+        spoil(&folder.file());
+        let before = content(&folder);
+        let error = refused(folder.file());
+        assert!(expected(&error), "{name}: {error:?}");
+        assert!(error.to_string().contains("outbox.db"), "{name}: {error}");
+        assert!(content(&folder) == before, "{name}: the files have changed");
+    }
+}
+
+#[test]
+fn a_log_that_holds_commits_is_left_untouched_by_a_version_that_does_not_know_the_schema() {
+    let folder = with_events("future-log");
+    crash::child("accept", &folder, &[("OTEL_SESSION_FAILPOINT", "after-commit:5")]).unwrap_err();
+    let connection = rusqlite::Connection::open(folder.file()).unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    connection.execute_batch("PRAGMA user_version = 2").unwrap();
+    drop(connection);
+    let before = content(&folder);
+    assert!(before.iter().any(|(path, bytes)| path.ends_with("outbox.db-wal") && bytes.len() > 16_384));
+    assert!(matches!(refused(folder.file()), OutboxError::FutureVersion { found: 2, .. }));
+    let log = |files: Vec<(PathBuf, Vec<u8>)>| {
+        files.into_iter().filter(|(path, _)| !path.ends_with("outbox.db-shm")).collect::<Vec<_>>()
+    };
+    assert!(log(content(&folder)) == log(before));
+}
+
+#[test]
+fn numbers_out_of_range_are_corruption_at_opening() {
+    for change in ["events = 65", "events = 0", "events = -1", "queue = 70000", "mode = 256", "bytes = -5"] {
+        let folder = with_events("range");
+        tamper(&folder.file(), &format!("UPDATE chunk SET {change}"));
+        let error = refused(folder.file());
+        assert!(matches!(error, OutboxError::Corrupt { .. }), "{change}: {error:?}");
+    }
+    let folder = with_events("number");
+    tamper(&folder.file(), "UPDATE chunk SET number = 9223372036854775807 WHERE number = 2");
+    assert!(matches!(refused(folder.file()), OutboxError::Corrupt { .. }));
+}
+
+#[test]
+fn a_chunk_whose_lengths_do_not_fit_is_given_up_and_the_others_are_sent() {
+    // The second chunk; its first event's length stands at byte 16 of its blob, and is ten.
+    let changes = [
+        "body = x''",
+        "body = zeroblob(200000000)",
+        "bytes = bytes + 1",
+        "events = 49",
+        "mode = 1, events = 50, bytes = 0",
+        "body = CAST(substr(body, 1, 16) || x'0bffffff' || substr(body, 21) AS BLOB)",
+        "body = CAST(substr(body, 1, 16) || x'ffffff7f' || substr(body, 21) AS BLOB)",
+    ];
+    for change in changes {
+        let folder = with_events("lengths");
+        tamper(&folder.file(), &format!("UPDATE chunk SET {change} WHERE number = 1"));
+        let (depot, losses) = sqlite(&folder.file());
+        let taken = depot.take(0, &Want { max_events: 200, ..ALL });
+        let rest = depot.take(0, &ALL);
+        let all: Vec<_> = [numbers(&taken), numbers(&rest)].concat();
+        assert_eq!(all, (1..=50).chain(101..=120).collect::<Vec<_>>(), "{change}");
+        assert_eq!(losses.read().count(Loss::OutboxError), if change == "events = 49" { 49 } else { 50 }, "{change}");
+    }
+}
+
+#[test]
+fn a_log_cut_short_anywhere_leaves_whole_commits() {
+    let folder = Folder::new("cut");
+    crash::child("accept", &folder, &[("OTEL_SESSION_FAILPOINT", "after-commit:12")]).unwrap_err();
+    let log = folder.0.join("outbox.db-wal");
+    let whole = std::fs::read(&log).unwrap();
+    let file = std::fs::read(folder.file()).unwrap();
+    let mut last = u64::MAX;
+    for part in (0..=20).rev() {
+        std::fs::write(folder.file(), &file).unwrap();
+        std::fs::write(&log, &whole[..whole.len() * part / 20]).unwrap();
+        let (depot, _) = sqlite(&folder.file());
+        let events = depot.pending(0).events;
+        assert_eq!(events % u64::from(crash::BATCH), 0, "all of a batch or nothing");
+        assert!(events <= last);
+        assert_eq!(numbers(&depot.take(0, &ALL)), (0..u128::from(events)).collect::<Vec<_>>());
+        last = events;
+    }
+    assert_eq!(last, 0);
+}
+
+/// A store whose file may not grow beyond so many pages: a disk that is full.
+#[derive(Debug)]
+struct Tight(super::super::sqlite::SqliteStore, Arc<std::sync::atomic::AtomicU64>);
+
+impl OutboxStore for Tight {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        self.0.open()
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
+        let pages = self.1.load(std::sync::atomic::Ordering::Relaxed);
+        self.0
+            .connection
+            .as_ref()
+            .unwrap()
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
+        self.0.commit(commit)
+    }
+
+    fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
+        self.0.read(chunk)
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_a_whole_batch_and_takes_the_next_once_there_is_room() {
+    let folder = Folder::new("full");
+    let pages = Arc::new(std::sync::atomic::AtomicU64::new(40));
+    let store = Tight(super::super::sqlite::SqliteStore::new(folder.file()), Arc::clone(&pages));
+    let (depot, losses) = open(Outbox::custom(store), &SystemClock.into_source());
+    let mut accepted = 0_u128;
+    let error = loop {
+        let rows = vec![StateRow::new(1, vec![1], Some(accepted.to_le_bytes().to_vec()))];
+        match depot.accept(vec![fresh(0, accepted..accepted + 500)], rows) {
+            Ok(()) => accepted += 500,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, OutboxError::Full { .. }), "{error:?}");
+    assert!(error.to_string().contains("outbox.db: the disk is full"), "{error}");
+    assert!(accepted > 2_000, "{accepted}");
+    assert_eq!(losses.read().count(Loss::OutboxError), 500);
+
+    let taken = depot.take(0, &Want { max_events: 1_000, ..ALL });
+    depot.settle(0, &tickets(&taken), Outcome::Delivered);
+    depot.accept(vec![fresh(0, accepted..accepted + 500)], Vec::new()).unwrap();
+    pages.store(1_000, std::sync::atomic::Ordering::Relaxed);
+    depot.accept(vec![fresh(0, accepted + 500..accepted + 1_000)], Vec::new()).unwrap();
+    drop(depot);
+
+    let losses = Arc::new(LossCounters::default());
+    let (depot, rows) = Depot::open(Outbox::sqlite(folder.file()), 2, SystemClock.into_source(), losses).unwrap();
+    assert_eq!(numbers(&depot.take(0, &ALL)), (1_000..accepted + 1_000).collect::<Vec<_>>());
+    assert_eq!(rows[0].value, Some((accepted - 500).to_le_bytes().to_vec()), "the state of the last whole commit");
+}
+
+#[test]
+fn the_file_shrinks_after_an_outage() {
+    let folder = Folder::new("shrink");
+    let (depot, _) =
+        open(Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal), &SystemClock.into_source());
+    let event = [b'x'; 1_200];
+    let accept = |batches: u128| {
+        for _ in 0..batches {
+            let mut chunk = Chunk::new(0, 0, now());
+            (0..50).for_each(|number| chunk.push(id(number), 0, &event));
+            depot.accept(vec![chunk], Vec::new()).unwrap();
+        }
+    };
+    let deliver = || {
+        let taken = depot.take(0, &Want { max_bytes: 1_000_000, ..ALL });
+        depot.settle(0, &tickets(&taken), Outcome::Delivered);
+        depot.sync().unwrap();
+        !taken.is_empty()
+    };
+    let size = || std::fs::metadata(folder.file()).unwrap().len() >> 20;
+    accept(1_200);
+    assert!(size() > 50, "{} MiB", size());
+    while deliver() {}
+    for _ in 0..1_000 {
+        accept(1);
+        deliver();
+    }
+    assert!(size() <= 24, "{} MiB", size());
+}
