@@ -220,10 +220,10 @@ impl Mapper {
         let mapped = catch_unwind(AssertUnwindSafe(|| (hook.0)(candidate)));
         let mut mapping = mapped.unwrap_or_else(|_| self.went_on_without(Mapping::usual()));
         mapping.entities.retain(|entity| self.can_be_sent(entity));
-        if let MappedEvent::SelfDescribing(event) = &mapping.event {
-            if !self.can_be_sent(event) {
-                mapping.event = MappedEvent::Usual;
-            }
+        if let MappedEvent::SelfDescribing(event) = &mapping.event
+            && !self.can_be_sent(event)
+        {
+            mapping.event = MappedEvent::Usual;
         }
         let none = mapping.event == MappedEvent::Skip || mapping.event == MappedEvent::Usual && !usual;
         (!none).then_some(mapping)

@@ -142,12 +142,12 @@ impl<'a> Known<'a> {
             if known.take(key, value) {
                 continue;
             }
-            if network_user == Some(key) {
-                if let Some(text) = value.text() {
-                    known.fields[Field::NetworkUser as usize] = Some(text);
-                    known.has_fields = true;
-                    continue;
-                }
+            if network_user == Some(key)
+                && let Some(text) = value.text()
+            {
+                known.fields[Field::NetworkUser as usize] = Some(text);
+                known.has_fields = true;
+                continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
             let earlier = if rest.len() < FEW {
