@@ -12,12 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::LogBatch;
 use opentelemetry_sdk::trace::SpanData;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::encode::{Encoder, Event};
 use super::entities::ClientSession;
 use super::hook::{Candidate, MappedEvent, Mapping, SelfDescribing};
-use super::ids::{Derivation, Randoms, Resolved, dashed};
+use super::ids::{Derivation, Randoms, Resolved, dashed, random};
 use super::map_settings::MapSettings;
 use super::mapped::{Mapped, MappedRecord, Row, SessionChange, SessionState};
 use super::record::{Kind, Known, Record, Rest, Source};
@@ -68,7 +68,7 @@ impl Mapper {
 
     /// Maps a batch of logs. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_logs(&mut self, batch: &LogBatch<'_>, resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(batch.iter().count(), resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for (record, scope) in batch.iter() {
@@ -82,7 +82,7 @@ impl Mapper {
 
     /// Maps ended spans. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_spans(&mut self, batch: &[SpanData], resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(0, resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for span in batch {
@@ -129,15 +129,14 @@ impl Mapper {
         self.installation.id
     }
 
-    fn begin(&mut self, randoms: usize, resource: &Resource, out: &mut Mapped) {
+    fn begin(&mut self, resource: &Resource, out: &mut Mapped) {
         out.clear();
-        self.randoms.draw(randoms);
+        self.randoms.draw();
         let cuts = self.encoder.read_resource(resource, &self.settings);
         self.lose(Loss::EventField, cuts);
     }
 
     fn finish(&mut self, out: &mut Mapped) {
-        self.randoms.discard();
         if !self.settings.keeps_rows {
             return;
         }
@@ -289,7 +288,7 @@ impl Mapper {
         if let Some(user_id) = of_subject("uid") {
             return self.ids.derive(user_id);
         }
-        *self.installation.id.get_or_insert_with(|| self.randoms.next())
+        *self.installation.id.get_or_insert_with(|| Builder::from_random_bytes(random().into_bytes()).into_uuid())
     }
 
     /// Numbers an event within its session.
