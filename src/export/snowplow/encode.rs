@@ -14,6 +14,7 @@ use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
 use super::url_safe::{UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
+use crate::semconv;
 
 /// Writes events; made of the settings once.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Encoder {
             return 0;
         }
         let mut text = ResourceText::default();
-        let service = resource.get_ref(&names::SERVICE_NAME.into()).map(|name| name.as_str());
+        let service = resource.get_ref(&semconv::SERVICE_NAME.into()).map(|name| name.as_str());
         let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
         let mut cuts = u64::from(write_text(&mut text.app_id, "aid", app_id, 255));
         cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);

@@ -12,6 +12,7 @@ use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
+use crate::semconv;
 
 /// The eight fields of `client_session`, as an event carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +183,7 @@ pub(super) fn of_resource(
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut cuts = 0;
-    let version = resource.get_ref(&names::SERVICE_VERSION.into()).map(|version| version.as_str());
+    let version = resource.get_ref(&semconv::SERVICE_VERSION.into()).map(|version| version.as_str());
     if let Some(version) = version.filter(|version| settings.application_entity && !version.is_empty()) {
         let kept = cut_chars(&version, 255);
         cuts += u64::from(kept.len() < version.len());

@@ -184,8 +184,8 @@ impl<'a> Known<'a> {
             semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
             semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str()),
             semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
-            names::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
-            names::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
+            semconv::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
+            semconv::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
             _ => {
                 let Some(field) = Field::of_attribute(key) else { return false };
                 let Some(text) = value.text() else { return false };
