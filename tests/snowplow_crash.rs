@@ -46,8 +46,8 @@ const LONG: Duration = Duration::from_secs(120);
 struct Arrival {
     id: String,
     session: String,
-    index: u64,
-    first_event_id: String,
+    index: Option<u64>,
+    first_event_id: Option<String>,
     /// None for the start of a session.
     number: Option<u64>,
 }
@@ -107,12 +107,15 @@ fn check(accepted: &[u64], arrivals: &[Arrival]) {
         }
     }
     for (session, events) in sessions {
-        let indices: Vec<u64> = events.iter().map(|it| it.index).collect();
-        let expected: Vec<u64> = (1..=events.len() as u64).collect();
+        let indices: Vec<_> = events.iter().map(|it| it.index).collect();
+        let expected: Vec<_> = (1..=events.len() as u64).map(Some).collect();
         assert_eq!(indices, expected, "the numbers of session {session}, in the order of arrival");
         let first = &events[0];
         assert_eq!(first.number, None, "a session begins with its start");
-        assert!(events.iter().all(|it| it.first_event_id == first.id), "the first event of session {session}");
+        assert!(
+            events.iter().all(|it| it.first_event_id.as_ref() == Some(&first.id)),
+            "the first event of session {session}"
+        );
     }
 }
 
@@ -132,8 +135,8 @@ fn arrival(event: &Json) -> Arrival {
     Arrival {
         id: event["eid"].as_str().unwrap().to_owned(),
         session: session["sessionId"].as_str().unwrap().to_owned(),
-        index: session["eventIndex"].as_u64().unwrap(),
-        first_event_id: session["firstEventId"].as_str().unwrap().to_owned(),
+        index: session["eventIndex"].as_u64(),
+        first_event_id: session["firstEventId"].as_str().map(str::to_owned),
         number: data["attributes"]["n"].as_u64(),
     }
 }

@@ -22,9 +22,11 @@ mod failpoint;
 #[path = "no_failpoint.rs"]
 mod failpoint;
 mod http;
+#[cfg(any(feature = "opentracker", feature = "snowplow"))]
+mod namespace;
 #[cfg(feature = "opentracker")]
 pub mod opentracker;
-#[cfg(feature = "opentracker")]
+#[cfg(any(feature = "opentracker", feature = "snowplow"))]
 mod opt_out;
 mod outbox;
 mod report;

@@ -13,11 +13,12 @@ pub(crate) enum OptOut {
 }
 
 impl OptOut {
-    /// A hook that panics stands for an opt-out: what the user wants is not known, and an event sent cannot be taken back.
+    /// A hook that panics, and a file that cannot be asked for, stand for an opt-out: what the user wants is not known, and an
+    /// event sent cannot be taken back.
     pub(crate) fn is_out(&self) -> bool {
         match self {
             Self::Asked(ask) => catch_unwind(AssertUnwindSafe(|| ask())).unwrap_or(true),
-            Self::File(path) => path.exists(),
+            Self::File(path) => path.try_exists().unwrap_or(true),
         }
     }
 }

@@ -208,7 +208,7 @@ fn an_event_keeps_its_id_and_its_client_time_through_retries_and_a_record_id_mak
     let exporter = builder(&sink.endpoint()).build().unwrap();
     let at = now();
     let record = event("visit", at, &[("session.id", "s".into()), ("log.record.uid", "01HXYZ".into())]);
-    export(&exporter, &[record.clone()]).unwrap();
+    export(&exporter, std::slice::from_ref(&record)).unwrap();
     export(&exporter, &[record]).unwrap();
     assert_eq!(exporter.shutdown(LONG).delivered, 2);
     let calls = calls.lock().unwrap();

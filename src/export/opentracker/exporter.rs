@@ -19,7 +19,7 @@ use crate::export::delivery::{Callbacks, Courier, DeliverySettings};
 use crate::export::endpoint::Endpoint;
 use crate::export::opt_out::{OptOut, environment_opts_out};
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, CollectorReport, ExportReport};
+use crate::export::{Chunk, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -85,12 +85,10 @@ impl OpentrackerExporter {
     pub fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.shared.closed.store(true, Ordering::Release);
         let courier = &self.shared.courier;
-        let pending = courier.shutdown(timeout);
+        courier.shutdown(timeout);
         // A store that cannot remove keeps what was delivered, and sends it again after the next start.
         let _ = self.shared.depot.sync();
-        let endpoint = courier.endpoint().to_owned();
-        let collector = CollectorReport { endpoint, delivered: courier.delivered(), pending };
-        ExportReport::new(self.losses(), vec![collector])
+        ExportReport::new(self.losses(), vec![courier.report()])
     }
 
     /// How many events wait.
@@ -136,7 +134,7 @@ impl fmt::Debug for OpentrackerExporter {
         f.debug_struct("OpentrackerExporter")
             .field("namespace", &self.shared.namespace)
             .field("site", &self.shared.mapper.site)
-            .field("endpoint", &self.shared.courier.endpoint())
+            .field("courier", &self.shared.courier)
             .field("pending", &self.pending())
             .field("losses", &self.losses().to_string())
             .finish_non_exhaustive()

@@ -4,6 +4,7 @@ use opentelemetry::logs::AnyValue;
 use uuid::Uuid;
 
 use crate::error::MAX_ID_BYTES;
+use crate::export::namespace::ID_NAMESPACE;
 
 /// The ids that are sent with an event.
 #[derive(Debug, Default)]
@@ -16,10 +17,6 @@ pub(super) struct Ids {
     /// Whether the record has a session, sent or not.
     pub(super) is_of_session: bool,
 }
-
-/// The namespace (in the sense of RFC 9562) of event ids that are made of `log.record.uid`; the same as that of the bridge to
-/// Snowplow, so that one record has one id at both.
-pub const ID_NAMESPACE: Uuid = Uuid::from_u128(0x1921_2018_5ac3_5534_9018_bf30_de29_2c65);
 
 /// The event id of a record with this `log.record.uid`.
 pub(super) fn event_id(log_record_uid: &str) -> Uuid {

@@ -23,10 +23,11 @@ mod value;
 pub use anonymity::Anonymity;
 pub use builder::OpentrackerExporterBuilder;
 pub use exporter::OpentrackerExporter;
-pub use ids::ID_NAMESPACE;
 pub use map::OldRecords;
 pub use properties::{Properties, RESERVED_NAMES};
 pub use protocol::Method;
+
+pub use super::namespace::ID_NAMESPACE;
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,11 @@ pub(super) fn cut(text: &str, max_bytes: usize) -> Text {
 }
 
 pub(super) fn beginning(text: &str, max_bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(max_bytes)]
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 fn double(number: f64) -> String {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::SessionState;
-use super::callbacks::{OptOut, SessionCallback};
+use super::callbacks::SessionCallback;
 use super::collector::Header;
 use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
+use crate::export::opt_out::OptOut;
 use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
 /// Configures a [`SnowplowExporter`]. Only an endpoint is required.

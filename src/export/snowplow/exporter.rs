@@ -289,7 +289,7 @@ impl Shared {
     fn is_out(&self) -> bool {
         self.suppressed
             || self.opted_out.load(Ordering::Acquire)
-            || self.hooks.opt_out.iter().any(super::callbacks::OptOut::is_out)
+            || self.hooks.opt_out.iter().any(crate::export::opt_out::OptOut::is_out)
     }
 
     /// Forgets users and sessions, in the outbox too.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::hook::{Filter, MappingHook};
 use super::{Anonymity, Platform, Subject};
+use crate::export::namespace::ID_NAMESPACE;
 use crate::telemetry::LossCounters;
 
 /// The settings of a [`Mapper`](super::map::Mapper). The builder has checked them; the mapper trusts them, and cuts what
@@ -183,10 +184,6 @@ impl StorageMechanism {
         }
     }
 }
-
-/// The namespace (in the sense of RFC 9562) of the UUIDs of version 5 that are made of session ids, user ids and record
-/// ids: the version 5 UUID of `io.github.otel_session` in the namespace of domain names.
-pub const ID_NAMESPACE: Uuid = Uuid::from_u128(0x1921_2018_5ac3_5534_9018_bf30_de29_2c65);
 
 /// The vendor of our schemas, unless another one is set.
 pub const DEFAULT_VENDOR: &str = "io.github.otel_session";

@@ -47,7 +47,7 @@ pub use cookies::IdCookie;
 pub use exporter::SnowplowExporter;
 pub use hook::{Candidate, Mapping, SelfDescribing, StructuredEvent};
 pub use linker::{CrossDomainLink, decorate_url};
-pub use map_settings::{DEFAULT_VENDOR, EventStyle, ID_NAMESPACE, NonFinite, SessionIdPolicy, StorageMechanism};
+pub use map_settings::{DEFAULT_VENDOR, EventStyle, NonFinite, SessionIdPolicy, StorageMechanism};
 pub use mapped::SessionState;
 pub use options::{OptionNote, TrackerOption, Verdict, javascript_options, python_options};
 pub use platform::Platform;
@@ -55,6 +55,8 @@ pub use protocol::Method;
 pub use registry::{create, get, remove, remove_by_namespace, reset};
 pub use spans::SnowplowSpanExporter;
 pub use subject::Subject;
+
+pub use super::namespace::ID_NAMESPACE;
 
 #[cfg(test)]
 mod tests;

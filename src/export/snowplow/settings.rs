@@ -165,7 +165,7 @@ pub(super) fn possible(mut anonymity: Anonymity, stateless: bool) -> Anonymity {
 
 /// Whether nothing may be sent at all, by the environment.
 pub(super) fn is_suppressed(hooks: &Hooks) -> bool {
-    hooks.do_not_track && super::callbacks::environment_opts_out(|name| std::env::var(name).ok())
+    hooks.do_not_track && crate::export::opt_out::environment_opts_out(|name| std::env::var(name).ok())
 }
 
 fn text(setting: &'static str, value: &str, limit: usize) -> Result<(), BuildError> {
