@@ -139,6 +139,9 @@ impl SnowplowExporter {
                 fix: format!("this exporter has {} collectors, counted from 0", self.shared.queues.len()),
             });
         };
+        if !self.shared.own_client {
+            parsed.check_tls()?;
+        }
         queue.protocol.set_target(target(&parsed, &queue.post_path)?);
         Ok(())
     }
@@ -214,6 +217,8 @@ pub(super) struct Shared {
     pub(super) source: Source,
     /// Nothing is kept anywhere: a session cannot be tracked without naming the user.
     pub(super) stateless: bool,
+    /// Requests are made by a client of the user's, which may speak https.
+    pub(super) own_client: bool,
     /// The environment asked not to be tracked.
     pub(super) suppressed: bool,
     pub(super) opted_out: AtomicBool,
