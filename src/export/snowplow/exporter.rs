@@ -312,7 +312,7 @@ impl Shared {
     }
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let all = self.at_once(|queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
+        let all = at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
         self.depot.sync().is_ok() && all
     }
 
@@ -323,21 +323,10 @@ impl Shared {
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
         registry::release(&self.namespace, self);
-        self.at_once(|queue| queue.courier.shutdown(timeout));
+        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)
-    }
-
-    /// Does the same for all collectors at a time, so that an unreachable one costs the others nothing.
-    fn at_once<T: Send>(&self, act: impl Fn(&Queue) -> T + Sync) -> Vec<T> {
-        if let [queue] = &*self.queues {
-            return vec![act(queue)];
-        }
-        std::thread::scope(|scope| {
-            let running: Vec<_> = self.queues.iter().map(|queue| scope.spawn(|| act(queue))).collect();
-            running.into_iter().filter_map(|it| it.join().ok()).collect()
-        })
     }
 }
 
@@ -351,6 +340,24 @@ impl Hooks {
     fn are_told(&self) -> bool {
         self.on_accepted.is_some() || self.on_session_start.is_some() || self.on_session_end.is_some()
     }
+}
+
+/// Does the same for all at a time, so that one that waits for a collector costs the others nothing. One for which there is
+/// no thread comes after the others.
+pub(super) fn at_once<I: Sync, T: Send>(items: &[I], act: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    if let [item] = items {
+        return vec![act(item)];
+    }
+    std::thread::scope(|scope| {
+        let act = &act;
+        let start = |item| std::thread::Builder::new().spawn_scoped(scope, move || act(item)).map_err(|_| item);
+        let started: Vec<_> = items.iter().map(start).collect();
+        let ended = started.into_iter().filter_map(|it| match it {
+            Ok(thread) => thread.join().ok(),
+            Err(item) => Some(act(item)),
+        });
+        ended.collect()
+    })
 }
 
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.
