@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -165,6 +166,8 @@ impl Shared {
         if self.is_out() {
             return Ok(());
         }
+        // Hooks and our own warning may log: that is no activity, and does not come back here.
+        let _quiet = Context::enter_telemetry_suppressed_scope();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
         let resource = self.resource.lock().clone();
