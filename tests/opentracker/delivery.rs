@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord, SdkLoggerProvider};
 use otel_session::export::Outbox;
 use otel_session::export::opentracker::{Anonymity, Method};
@@ -412,4 +413,21 @@ fn a_hook_that_logs_does_not_feed_the_exporter() {
     let report = exporter.shutdown(LONG);
     assert_eq!((report.delivered, report.dropped.total()), (1, 0));
     assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn each_provider_that_feeds_one_exporter_keeps_its_resource() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_resource_attribute("service.name").build().unwrap();
+    let providers = ["shop", "stock"].map(|service| {
+        let resource = Resource::builder_empty().with_service_name(service).build();
+        SdkLoggerProvider::builder().with_resource(resource).with_simple_exporter(exporter.clone()).build()
+    });
+    for provider in &providers {
+        provider.logger("test").emit(visit("s", &[]));
+    }
+    assert_eq!(exporter.shutdown(LONG).delivered, 2);
+    let services: Vec<_> =
+        calls.lock().unwrap().iter().map(|it| value(&sent(it), "service.name").unwrap().to_owned()).collect();
+    assert_eq!(services, ["shop", "stock"]);
 }
