@@ -67,6 +67,9 @@ mod manual {
     mod sessions {}
     #[doc = include_str!("../docs/manual/setup.md")]
     mod setup {}
+    #[cfg(feature = "snowplow")]
+    #[doc = include_str!("../docs/manual/snowplow.md")]
+    mod snowplow {}
     #[doc = include_str!("../docs/manual/performance.md")]
     mod performance {}
     #[doc = include_str!("../docs/manual/collector.md")]

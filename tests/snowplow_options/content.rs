@@ -3,7 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::logs::AnyValue;
+use opentelemetry::KeyValue;
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _};
+use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_session::export::snowplow::{
     Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage,
     StructuredEvent, Subject,
@@ -160,6 +165,39 @@ fn every_field_of_the_subject_is_sent_and_the_records_own_win() {
     assert_eq!(own.entity("client_session").unwrap()["userId"].as_str(), own.text("duid"));
     assert_eq!((own.text("uid"), own.text("ip")), (Some("bob"), Some("198.51.100.9")));
     assert_eq!((own.text("sid"), own.text("vid"), own.text("lang")), (Some(FIRST), Some("1"), Some("en-GB")));
+}
+
+#[test]
+fn each_provider_keeps_its_own_resource() {
+    let rig = Rig::new();
+    let named = |name: &'static str| Resource::builder_empty().with_service_name(name).build();
+    let other =
+        SdkLoggerProvider::builder().with_resource(named("other")).with_simple_exporter(rig.exporter.clone()).build();
+    let other = Rig { collector: rig.collector.clone(), exporter: rig.exporter.clone(), loggers: other };
+    other.start(FIRST);
+    rig.start(SECOND);
+    let apps: Vec<_> = rig.collector.wait_events(2).iter().map(|it| it.text("aid").unwrap().to_owned()).collect();
+    assert_eq!(apps, ["other", "shop"]);
+}
+
+#[test]
+fn spans_become_events_of_their_sessions_only_through_the_span_exporter() {
+    let rig = Rig::new();
+    rig.start(FIRST);
+    let tracers = SdkTracerProvider::builder()
+        .with_resource(Resource::builder_empty().with_service_name("traced").build())
+        .with_simple_exporter(rig.exporter.span_exporter())
+        .build();
+    let span = tracers.tracer("shop").span_builder("GET /cart");
+    drop(span.with_attributes([KeyValue::new("session.id", FIRST)]).start(&tracers.tracer("shop")));
+    let event = rig.collector.wait_events(2).remove(1);
+    assert_eq!((event.text("sid"), event.text("aid")), (Some(FIRST), Some("traced")));
+    assert!(event.own().1.to_string().contains("GET /cart"));
+    // It shares the numbers, and goes on when the log pipeline is gone.
+    assert_eq!(event.entity("client_session").unwrap()["eventIndex"], 2);
+    rig.loggers.shutdown().unwrap();
+    drop(tracers.tracer("shop").span_builder("later").start(&tracers.tracer("shop")));
+    assert_eq!(rig.collector.wait_events(3).len(), 3);
 }
 
 #[test]
@@ -397,6 +435,27 @@ fn callbacks_tell_of_sessions_and_of_accepted_events() {
         ids[2].clone(),
     ];
     assert_eq!(*told, expected);
+}
+
+#[test]
+fn a_callback_that_emits_a_record_neither_loops_nor_hangs() {
+    let logger = Arc::new(Mutex::new(None::<SdkLogger>));
+    let within = logger.clone();
+    let rig = Rig::with(|builder| {
+        builder.on_session_start(move |_| {
+            let logger = within.lock().unwrap().clone().unwrap();
+            let mut record = logger.create_log_record();
+            record.set_event_name("session.start");
+            record.add_attribute("session.id", SECOND);
+            logger.emit(record);
+        })
+    });
+    *logger.lock().unwrap() = Some(rig.logger());
+    rig.start(FIRST);
+    rig.flush();
+    let sessions: Vec<_> = rig.collector.events().iter().map(|it| it.text("sid").unwrap().to_owned()).collect();
+    // The SDK keeps what is emitted within an export out of the pipeline.
+    assert_eq!(sessions, [FIRST]);
 }
 
 #[test]

@@ -67,8 +67,14 @@ impl Courier {
             callbacks,
             shared.clone(),
         );
-        let awaken = shared.clone();
-        depot.on_work(queue, Arc::new(move || awaken.work.notify_one()));
+        let (awaken, waits) = (shared.clone(), Arc::downgrade(&depot));
+        let wake = move || {
+            let enough = awaken.enough.load(Ordering::SeqCst);
+            if enough <= 1 || waits.upgrade().is_some_and(|depot| depot.pending(queue).waiting() >= enough) {
+                awaken.work.notify_one();
+            }
+        };
+        depot.on_work(queue, Arc::new(wake));
         if let Source::Given(clock) = &source {
             let attending: Arc<dyn Attend> = shared.clone();
             clock.attend(Arc::downgrade(&attending));

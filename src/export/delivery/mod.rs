@@ -67,7 +67,7 @@ pub(crate) struct DeliverySettings {
     pub(crate) request_timeout: Duration,
     /// So many waiting events are sent at once, and with them all others that wait. 1: every event as soon as possible.
     pub(crate) batch_size: usize,
-    /// So many bytes of waiting events are sent at once, too.
+    /// So many encoded bytes of waiting events are sent at once, too.
     pub(crate) flush_bytes: Option<usize>,
     /// The longest that an event waits for others. Zero: until the batch is full, or a flush.
     pub(crate) schedule_delay: Duration,

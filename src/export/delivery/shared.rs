@@ -24,6 +24,8 @@ pub(super) struct Shared {
     /// Events that left by a 2xx or by a drop of the worker.
     pub(super) settled: AtomicU64,
     pub(super) paused: AtomicBool,
+    /// How many events must wait for the worker to have something to do: what is accepted below a batch need not wake it.
+    pub(super) enough: AtomicU64,
 }
 
 #[derive(Debug, Default)]

@@ -134,7 +134,10 @@ impl Worker {
         loop {
             let orders = self.shared.orders();
             self.obey(&orders);
+            // In this order: what is accepted after the queue was looked at either sees 0 and wakes, or counts for itself.
+            self.shared.enough.store(0, Ordering::SeqCst);
             self.launch();
+            self.shared.enough.store(self.enough(), Ordering::SeqCst);
             let tend = self.depot.tend();
             if self.report(&orders) {
                 return;
@@ -255,15 +258,14 @@ impl Worker {
     /// Whether there is enough to send, or it has waited long enough.
     fn is_due(&mut self, now: i64) -> bool {
         let pending = self.depot.pending(self.queue);
-        let waiting = pending.events.saturating_sub(pending.in_flight);
+        let waiting = pending.waiting();
         if waiting == 0 {
             self.draining &= pending.events > 0;
             self.waiting_since = None;
             return false;
         }
-        let batch_size = u64::try_from(self.settings.batch_size).unwrap_or(u64::MAX);
-        let full = waiting >= batch_size
-            || self.settings.flush_bytes.is_some_and(|bytes| pending.bytes >= u64::try_from(bytes).unwrap_or(u64::MAX));
+        let heavy = |bytes| self.depot.payload(self.queue) >= u64::try_from(bytes).unwrap_or(u64::MAX);
+        let full = waiting >= self.batch_size() || (!self.draining && self.settings.flush_bytes.is_some_and(heavy));
         if !self.draining && !full && !self.settings.schedule_delay.is_zero() {
             let since = *self.waiting_since.get_or_insert(now);
             self.draining = now.saturating_sub(since) >= duration_nanos(self.settings.schedule_delay);
@@ -273,6 +275,17 @@ impl Worker {
             self.waiting_since = None;
         }
         self.draining
+    }
+
+    /// How many events must wait before there is something to do. The first one starts the waits: the schedule's and the age
+    /// limit's.
+    fn enough(&self) -> u64 {
+        let each = self.draining || self.settings.flush_bytes.is_some() || self.depot.is_stopped();
+        if each || self.depot.pending(self.queue).waiting() == 0 { 0 } else { self.batch_size() }
+    }
+
+    fn batch_size(&self) -> u64 {
+        u64::try_from(self.settings.batch_size).unwrap_or(u64::MAX)
     }
 
     /// What fits into a request, by the protocol and by what a 413 has taught.
@@ -289,7 +302,7 @@ impl Worker {
     fn send(&mut self, parcels: Vec<Parcel>) {
         let now = self.source.moment();
         let protocol = self.protocol.clone();
-        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+        let Ok(request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
             return self.give_up(&parcels);
         };
         let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };

@@ -1,4 +1,4 @@
-//! The bridge to Opentracker: [`OpentrackerExporter`](crate::OpentrackerExporter) and what it is configured with.
+//! The bridge to Opentracker: [`OpentrackerExporter`] and what it is configured with.
 //!
 //! One event is one request. Its query is encoded when the record is accepted, and every attempt to deliver it sends the same
 //! bytes:

@@ -116,6 +116,13 @@ pub(crate) struct Pending {
     pub(crate) in_flight: u64,
 }
 
+impl Pending {
+    /// Events that are not in flight.
+    pub(crate) fn waiting(self) -> u64 {
+        self.events.saturating_sub(self.in_flight)
+    }
+}
+
 impl Depot {
     /// Opens an outbox for so many collectors, and returns with it the rows of state that it holds.
     ///
@@ -297,6 +304,11 @@ impl Depot {
     /// What waits in a queue.
     pub(crate) fn pending(&self, queue: u16) -> Pending {
         self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
+    }
+
+    /// The encoded bytes of the chunks that wait in a queue. Looks at each of them.
+    pub(crate) fn payload(&self, queue: u16) -> u64 {
+        self.state.lock().collector(queue).map(|queue| queue.payload()).unwrap_or_default()
     }
 
     /// Names whom to wake when there may be new work in a queue. Called outside the locks.

@@ -27,7 +27,8 @@ mod room;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 use std::time::Duration;

@@ -70,6 +70,10 @@ impl Queue {
         Pending { events: self.events, bytes: self.bytes, in_flight: self.in_flight }
     }
 
+    pub(super) fn payload(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.payload).sum()
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         self.events += u64::from(entry.left().count());
         self.bytes += entry.bytes;

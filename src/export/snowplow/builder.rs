@@ -64,12 +64,16 @@ pub(super) struct Transport {
 pub(super) struct Hooks {
     pub(super) opt_out: Vec<OptOut>,
     pub(super) do_not_track: bool,
-    pub(super) on_success: Option<Arc<dyn Fn(&Delivered<'_>) + Send + Sync>>,
-    pub(super) on_failure: Option<Arc<dyn Fn(&Failed<'_>) + Send + Sync>>,
-    pub(super) on_accepted: Option<Arc<dyn Fn(&AcceptedEvent) + Send + Sync>>,
+    pub(super) on_success: Option<Arc<OnSuccess>>,
+    pub(super) on_failure: Option<Arc<OnFailure>>,
+    pub(super) on_accepted: Option<Arc<OnAccepted>>,
     pub(super) on_session_start: Option<SessionCallback>,
     pub(super) on_session_end: Option<SessionCallback>,
 }
+
+type OnSuccess = dyn Fn(&Delivered<'_>) + Send + Sync;
+type OnFailure = dyn Fn(&Failed<'_>) + Send + Sync;
+type OnAccepted = dyn Fn(&AcceptedEvent) + Send + Sync;
 
 impl std::fmt::Debug for Hooks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -16,35 +16,34 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
     json.raw(b"{");
     let mut first = true;
     if let Some(id) = it.session_text {
-        json.key(&mut first, "sessionId");
+        json.fixed_key(&mut first, "sessionId");
         json.short_text(id, SHORT);
     }
     match it.record.kind {
         Kind::SessionStart | Kind::SessionEnd => session(json, &mut first, it),
         Kind::Event | Kind::Span => {
-            json.key(&mut first, "name");
+            json.fixed_key(&mut first, "name");
             json.short_text(it.record.name, LONG);
         }
         Kind::Log => {}
     }
-    let skip: &[&str] = if it.record.is_of_session() { &LIFTED } else { &[] };
-    attributes(json, &mut first, it, skip);
+    attributes(json, &mut first, it);
     match it.record.source {
         Source::Log(log) => {
             if let Some(body) = log.body() {
-                json.key(&mut first, "body");
+                json.fixed_key(&mut first, "body");
                 write_body(json, it, body);
             }
             if let Some(severity) = log.severity_number() {
-                json.key(&mut first, "severityNumber");
+                json.fixed_key(&mut first, "severityNumber");
                 json.int(severity as i64);
             }
             if let Some(text) = log.severity_text().filter(|text| !text.is_empty()) {
-                json.key(&mut first, "severityText");
+                json.fixed_key(&mut first, "severityText");
                 json.short_text(text, SHORT);
             }
             if let Some(target) = log.target().filter(|target| !target.is_empty()) {
-                json.key(&mut first, "target");
+                json.fixed_key(&mut first, "target");
                 json.short_text(target, LONG);
             }
         }
@@ -62,13 +61,13 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
     let mut first = true;
     let has_body = it.attribute("body").is_some();
     if let Some(id) = it.session_text {
-        json.key(&mut first, semconv::SESSION_ID);
+        json.fixed_key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it, &[]);
+    members(json, &mut first, it);
     if let (Source::Log(log), false) = (it.record.source, has_body) {
         if let Some(body) = log.body() {
-            json.key(&mut first, "body");
+            json.fixed_key(&mut first, "body");
             write_body(json, it, body);
         }
     }
@@ -79,48 +78,61 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
 fn session(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     let previous = it.record.known.previous_id.filter(|_| it.anonymity.names_users() && it.anonymity.names_sessions());
     if let Some(previous) = previous.filter(|previous| Some(*previous) != it.record.known.session_id) {
-        json.key(first, "previousSessionId");
+        json.fixed_key(first, "previousSessionId");
         json.short_text(previous, SHORT);
     }
     if let Some(index) = it.record.known.index.filter(|_| it.anonymity.names_sessions()) {
-        json.key(first, "sessionIndex");
+        json.fixed_key(first, "sessionIndex");
         json.int(index);
     }
     if matches!(it.record.source, Source::Implied) {
-        json.key(first, "implied");
+        json.fixed_key(first, "implied");
         json.bool(true);
     }
     for (name, key) in [("storage", semconv::OTEL_SESSION_STORAGE), ("endReason", semconv::OTEL_SESSION_END_REASON)] {
         if let Some(text) = it.attribute(key).and_then(Attribute::str) {
-            json.key(first, name);
+            json.fixed_key(first, name);
             json.short_text(text, SHORT);
         }
     }
     if let Some(sampled) = it.attribute(semconv::OTEL_SESSION_SAMPLED).and_then(Attribute::bool) {
-        json.key(first, "sampled");
+        json.fixed_key(first, "sampled");
         json.bool(sampled);
     }
-    if let Some(seconds) = it.attribute(semconv::OTEL_SESSION_DURATION).and_then(Attribute::float) {
-        if seconds.is_finite() && seconds >= 0.0 {
-            json.key(first, "duration");
-            json.float(seconds);
-        }
+    if let Some(seconds) = it.attribute(semconv::OTEL_SESSION_DURATION).and_then(duration) {
+        json.fixed_key(first, "duration");
+        json.float(seconds);
     }
 }
 
-fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn duration(value: Attribute<'_>) -> Option<f64> {
+    value.float().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+}
+
+/// Whether the data of a session's events have a name of their own for an attribute; with a value of another type it
+/// stays an attribute.
+fn is_lifted(key: &str, value: Attribute<'_>) -> bool {
+    match key {
+        semconv::OTEL_SESSION_STORAGE | semconv::OTEL_SESSION_END_REASON => value.str().is_some(),
+        semconv::OTEL_SESSION_SAMPLED => value.bool().is_some(),
+        semconv::OTEL_SESSION_DURATION => duration(value).is_some(),
+        _ => false,
+    }
+}
+
+fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     if it.rest.is_empty() {
         return;
     }
-    json.key(first, "attributes");
+    json.fixed_key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it, skip);
+    members(json, &mut true, it);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     for (key, value) in it.rest {
-        if skip.contains(key) || !it.shows(key) {
+        if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
         }
         if json.is_full() {
@@ -156,24 +168,24 @@ fn write_body(json: &mut Json<'_>, it: &Event<'_, '_>, body: &AnyValue) {
 /// Where a record was made: its trace and its scope.
 fn origin(json: &mut Json<'_>, first: &mut bool, record: &Record<'_>) {
     if let Some((trace, span)) = record.trace {
-        json.key(first, "traceId");
+        json.fixed_key(first, "traceId");
         json.hex(u128::from_be_bytes(trace.to_bytes()), 32);
-        json.key(first, "spanId");
+        json.fixed_key(first, "spanId");
         json.hex(u128::from(u64::from_be_bytes(span.to_bytes())), 16);
     }
     let scope = record.scope;
     if !scope.name().is_empty() {
-        json.key(first, "scopeName");
+        json.fixed_key(first, "scopeName");
         json.short_text(scope.name(), SHORT);
         if let Some(version) = scope.version().filter(|version| !version.is_empty()) {
-            json.key(first, "scopeVersion");
+            json.fixed_key(first, "scopeVersion");
             json.short_text(version, SHORT);
         }
     }
 }
 
 fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
-    json.key(first, "kind");
+    json.fixed_key(first, "kind");
     json.string(match span.span_kind {
         SpanKind::Client => "client",
         SpanKind::Server => "server",
@@ -182,20 +194,20 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
         SpanKind::Internal => "internal",
     });
     if span.parent_span_id != opentelemetry::SpanId::INVALID {
-        json.key(first, "parentSpanId");
+        json.fixed_key(first, "parentSpanId");
         json.hex(u128::from(u64::from_be_bytes(span.parent_span_id.to_bytes())), 16);
     }
     let (start, end) = (clock::to_nanos(span.start_time), clock::to_nanos(span.end_time));
-    json.key(first, "durationNanos");
+    json.fixed_key(first, "durationNanos");
     json.int(end.saturating_sub(start).max(0));
-    json.key(first, "status");
+    json.fixed_key(first, "status");
     match &span.status {
         Status::Unset => json.string("unset"),
         Status::Ok => json.string("ok"),
         Status::Error { description } => {
             json.string("error");
             if !description.is_empty() {
-                json.key(first, "statusMessage");
+                json.fixed_key(first, "statusMessage");
                 json.text(description);
             }
         }
@@ -203,7 +215,7 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
     if span.events.events.is_empty() {
         return;
     }
-    json.key(first, "events");
+    json.fixed_key(first, "events");
     json.raw(b"[");
     let mut first_event = true;
     for event in &span.events.events {
@@ -215,11 +227,11 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
         }
         json.raw(b"{");
         let mut first = true;
-        json.key(&mut first, "name");
+        json.fixed_key(&mut first, "name");
         json.short_text(&event.name, LONG);
-        json.key(&mut first, "timeUnixNano");
+        json.fixed_key(&mut first, "timeUnixNano");
         json.int(clock::to_nanos(event.timestamp));
-        json.key(&mut first, "attributes");
+        json.fixed_key(&mut first, "attributes");
         json.raw(b"{");
         let mut first = true;
         for attribute in event.attributes.iter().filter(|attribute| it.shows(attribute.key.as_str())) {
@@ -233,14 +245,6 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
     }
     json.raw(b"]");
 }
-
-/// What the data of a session's events have names of their own for.
-const LIFTED: [&str; 4] = [
-    semconv::OTEL_SESSION_STORAGE,
-    semconv::OTEL_SESSION_SAMPLED,
-    semconv::OTEL_SESSION_END_REASON,
-    semconv::OTEL_SESSION_DURATION,
-];
 
 /// The greatest lengths that our schemas give, in characters.
 const SHORT: usize = 255;

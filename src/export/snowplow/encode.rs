@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::fields::{Field, write_key, write_text};
 use super::hook::{MappedEvent, SelfDescribing};
-use super::json::{self, Bounds, Json, Level};
+use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
@@ -81,7 +81,7 @@ impl Encoder {
         write_text(&mut constant, "tna", &settings.namespace, 128);
         Self {
             level,
-            bounds: Bounds { text: settings.max_text_bytes, non_finite: settings.non_finite },
+            bounds: Bounds { text: settings.max_text_bytes, data: MAX_DATA_BYTES, non_finite: settings.non_finite },
             base64: settings.base64,
             true_timestamps: settings.true_timestamps,
             constant,

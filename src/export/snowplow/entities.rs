@@ -8,7 +8,7 @@ use super::encode::{Encoder, Event};
 use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
 use super::ids::dashed;
-use super::json::{self, Json, Level, cut_chars};
+use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
@@ -191,7 +191,8 @@ pub(super) fn of_resource(
         encoder.entities.write_own(&entity, &mut json);
     }
     if settings.resource_entity && resource.iter().next().is_some() {
-        let mut json = Json::new(out, encoder.level, encoder.bounds);
+        let bounds = Bounds { data: MAX_RESOURCE_BYTES, ..encoder.bounds };
+        let mut json = Json::new(out, encoder.level, bounds);
         let head = format!(
             ",{{\"schema\":\"iglu:{}/resource/jsonschema/{}\",\"data\":{{\"attributes\":{{",
             settings.vendor,
@@ -267,3 +268,6 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
 
 /// How many sessions' texts are kept.
 const RECENT: usize = 64;
+
+/// When the entity of a resource is full: it goes with every event.
+const MAX_RESOURCE_BYTES: usize = 8192;

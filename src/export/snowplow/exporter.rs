@@ -52,6 +52,8 @@ use crate::telemetry::{self, LossCounters, Losses};
 #[derive(Clone)]
 pub struct SnowplowExporter {
     shared: Arc<Shared>,
+    /// Of the provider that has this clone: several providers may feed one exporter.
+    resource: Resource,
 }
 
 impl SnowplowExporter {
@@ -170,7 +172,7 @@ impl SnowplowExporter {
 
 impl From<Arc<Shared>> for SnowplowExporter {
     fn from(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, resource: Resource::builder_empty().build() }
     }
 }
 
@@ -187,7 +189,7 @@ impl fmt::Debug for SnowplowExporter {
 
 impl LogExporter for SnowplowExporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.shared.accept(|mapper, resource, now, mapped| mapper.map_logs(&batch, resource, now, mapped))
+        self.shared.accept(|mapper, now, mapped| mapper.map_logs(&batch, &self.resource, now, mapped))
     }
 
     /// Flushes, within `timeout`. The other handles, and the span exporter, go on.
@@ -196,7 +198,7 @@ impl LogExporter for SnowplowExporter {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.shared.intake.lock().resource = resource.clone();
+        self.resource = resource.clone();
     }
 }
 
@@ -225,7 +227,6 @@ pub(super) struct Shared {
 pub(super) struct Intake {
     pub(super) mapper: Mapper,
     pub(super) anonymity: Anonymity,
-    pub(super) resource: Resource,
     pub(super) mapped: Mapped,
 }
 
@@ -239,7 +240,7 @@ pub(super) struct Queue {
 
 impl Shared {
     /// Maps a batch and commits it to the outbox: all of it, or nothing.
-    pub(super) fn accept(&self, map: impl FnOnce(&mut Mapper, &Resource, Moment, &mut Mapped)) -> OTelSdkResult {
+    pub(super) fn accept(&self, map: impl FnOnce(&mut Mapper, Moment, &mut Mapped)) -> OTelSdkResult {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
@@ -252,8 +253,8 @@ impl Shared {
         self.forgotten.store(false, Ordering::Release);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
-        let Intake { mapper, resource, mapped, .. } = &mut *guard;
-        map(mapper, resource, now, mapped);
+        let Intake { mapper, mapped, .. } = &mut *guard;
+        map(mapper, now, mapped);
         let chunks = chunks(mapped, self.queues.len(), now.wall);
         if let Err(error) = self.depot.accept(chunks, std::mem::take(&mut mapped.rows)) {
             mapper.roll_back();

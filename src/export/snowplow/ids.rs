@@ -28,12 +28,14 @@ pub(super) struct Derivation {
     recent: HashMap<Box<str>, Uuid>,
     /// The text asked for last: the next record mostly asks for it again.
     last: (String, Uuid),
+    /// The session asked for last that is a UUID.
+    last_session: (String, Uuid),
 }
 
 impl Derivation {
     pub(super) fn new(namespace: Uuid) -> Self {
         let last = (String::new(), Uuid::new_v5(&namespace, b""));
-        Self { namespace, recent: HashMap::new(), last }
+        Self { namespace, recent: HashMap::new(), last, last_session: (String::new(), Uuid::nil()) }
     }
 
     /// The UUID of version 5 of a text.
@@ -64,8 +66,16 @@ impl Derivation {
     }
 
     pub(super) fn session(&mut self, text: &str, policy: SessionIdPolicy) -> Resolved {
+        if text == self.last_session.0 && !text.is_empty() {
+            return Resolved::Same(self.last_session.1);
+        }
         match (dashed(text), policy) {
-            (Some(id), _) => Resolved::Same(id),
+            (Some(id), _) => {
+                self.last_session.0.clear();
+                self.last_session.0.push_str(text);
+                self.last_session.1 = id;
+                Resolved::Same(id)
+            }
             (None, SessionIdPolicy::UuidV5) => Resolved::Derived(self.derive(text)),
             (None, SessionIdPolicy::Exact) => Resolved::Refused,
             (None, SessionIdPolicy::Omit) => Resolved::Omitted,

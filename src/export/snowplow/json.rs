@@ -28,6 +28,8 @@ pub(super) struct Json<'a> {
     bounds: Bounds,
     /// Where in `out` no more members are begun.
     full_at: usize,
+    /// Where in `out` the last text has to end, about.
+    end: usize,
     cuts: u64,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Json<'a> {
 pub(super) struct Bounds {
     /// The longest text, in bytes.
     pub(super) text: usize,
+    /// All of the data, in bytes: at this length, no more members are begun. The last text may make it three times that.
+    pub(super) data: usize,
     pub(super) non_finite: NonFinite,
 }
 
@@ -60,8 +64,9 @@ impl Level {
 
 impl<'a> Json<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, level: Level, bounds: Bounds) -> Self {
-        let full_at = out.len() + MAX_DATA_BYTES;
-        Self { out, level, bounds, full_at, cuts: 0 }
+        let full_at = out.len() + bounds.data;
+        let end = full_at + bounds.data * 2;
+        Self { out, level, bounds, full_at, end, cuts: 0 }
     }
 
     /// How many values were cut, replaced or left out.
@@ -86,6 +91,17 @@ impl<'a> Json<'a> {
         self.out.extend_from_slice(bytes);
     }
 
+    /// The key of a member of ours, which needs no escape, with the comma before it unless it is the first.
+    pub(super) fn fixed_key(&mut self, first: &mut bool, key: &'static str) {
+        let (before, after): (&[u8], &[u8]) = match self.level {
+            Level::Plain => (b",\"", b"\":"),
+            Level::Quoted => (b",\\\"", b"\\\":"),
+        };
+        self.raw(&before[usize::from(std::mem::take(first))..]);
+        self.raw(key.as_bytes());
+        self.raw(after);
+    }
+
     /// The key of a member, with the comma before it unless it is the first.
     pub(super) fn key(&mut self, first: &mut bool, key: &str) {
         if !std::mem::take(first) {
@@ -104,9 +120,15 @@ impl<'a> Json<'a> {
 
     /// A text from outside.
     pub(super) fn text(&mut self, text: &str) {
-        let cut = cut_bytes(text, self.bounds.text);
+        let cut = cut_bytes(text, self.bounds.text.min(self.room()));
         self.cuts += u64::from(cut.len() < text.len());
         self.string(cut);
+    }
+
+    /// How long a text may be, if every byte of it had to be escaped.
+    fn room(&self) -> usize {
+        const LONGEST_ESCAPE: usize = r"\\u0000".len();
+        self.end.saturating_sub(self.out.len()) / LONGEST_ESCAPE
     }
 
     /// A text from outside of which a schema takes a number of characters.
@@ -149,7 +171,7 @@ impl<'a> Json<'a> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        let kept = &bytes[..bytes.len().min(self.bounds.text / 4 * 3)];
+        let kept = &bytes[..bytes.len().min(self.bounds.text / 4 * 3).min(self.room())];
         self.cuts += u64::from(kept.len() < bytes.len());
         self.raw(self.level.quote());
         append_base64(self.out, &STANDARD, kept);
@@ -413,9 +435,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Enrich takes 40 levels; ours around a value are 5.
 pub(super) const MAX_DEPTH: usize = 24;
 
-/// Where an event's data are full: with one text of the greatest length more, every byte of it escaped, and in base64, the
-/// event is still below the 1,000,000 bytes that a pipeline takes.
-const MAX_DATA_BYTES: usize = 250_000;
+/// When an event's data are full: three times that, in base64, is still below the 1,000,000 bytes that a pipeline takes.
+pub(super) const MAX_DATA_BYTES: usize = 220_000;
 
 /// The longest key of an attribute.
 const MAX_KEY_BYTES: usize = 1024;

@@ -1,4 +1,4 @@
-//! The bridge to Snowplow: [`SnowplowExporter`](crate::SnowplowExporter) and what it is configured with.
+//! The bridge to Snowplow: [`SnowplowExporter`] and what it is configured with.
 
 mod anonymity;
 #[cfg(feature = "testing")]

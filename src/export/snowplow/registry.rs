@@ -52,7 +52,8 @@ pub fn reset(timeout: Duration) -> bool {
         .collect();
     std::thread::scope(|scope| {
         let flushes: Vec<_> = live.iter().map(|exporter| scope.spawn(move || exporter.flush(timeout))).collect();
-        flushes.into_iter().fold(true, |all, flush| flush.join().unwrap_or(false) && all)
+        let done: Vec<bool> = flushes.into_iter().map(|flush| flush.join().unwrap_or(false)).collect();
+        done.into_iter().all(|done| done)
     })
 }
 

@@ -25,7 +25,7 @@ impl SnowplowSpanExporter {
 
 impl SpanExporter for SnowplowSpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.shared.accept(|mapper, _, now, mapped| mapper.map_spans(&batch, &self.resource, now, mapped))
+        self.shared.accept(|mapper, now, mapped| mapper.map_spans(&batch, &self.resource, now, mapped))
     }
 
     /// Flushes, within `timeout`. The exporter that it belongs to goes on.

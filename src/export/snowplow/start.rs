@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use opentelemetry_sdk::Resource;
-
 use super::exporter::{Intake, Queue, Shared};
 use super::map::Mapper;
 use super::mapped::Mapped;
@@ -48,10 +46,9 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
         Ok(Queue { courier, protocol: to.protocol, post_path: to.post_path })
     });
     let queues = queues.collect::<Result<Vec<_>, BuildError>>()?;
-    let resource = Resource::builder_empty().build();
     let shared = Arc::new(Shared {
         namespace: reservation.name().to_owned(),
-        intake: Mutex::new(Intake { mapper, anonymity, resource, mapped: Mapped::default() }),
+        intake: Mutex::new(Intake { mapper, anonymity, mapped: Mapped::default() }),
         depot,
         queues,
         hooks: builder.hooks,

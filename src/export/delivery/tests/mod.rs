@@ -61,6 +61,34 @@ fn below_the_batch_size_nothing_is_sent_and_at_it_everything_in_one_request() {
 }
 
 #[test]
+fn the_event_that_fills_a_batch_wakes_the_worker() {
+    for _ in 0..50 {
+        let mut rig = rig(|plan| plan.settings.batch_size = 5);
+        // Nobody moves the clock, which would wake it too.
+        for _ in 0..5 {
+            rig.accept(1);
+        }
+        rig.server.wait_for(1);
+        assert_eq!(rig.requests(), [[0, 1, 2, 3, 4]]);
+    }
+}
+
+#[test]
+fn so_many_bytes_are_sent_at_once_although_the_batch_is_not_full() {
+    let mut rig = rig(|plan| {
+        plan.settings.batch_size = 10;
+        plan.settings.flush_bytes = Some(459);
+    });
+    // 153 bytes each.
+    for sent in [0, 0, 1, 1, 1, 2] {
+        rig.accept_each(0, 1, |_| 0, 90);
+        rig.settle();
+        assert_eq!(rig.server.count(), sent);
+    }
+    assert_eq!(rig.requests(), [[0, 1, 2], [3, 4, 5]]);
+}
+
+#[test]
 fn an_event_waits_no_longer_for_others_than_the_schedule_delay() {
     let mut rig = rig(|plan| {
         plan.settings.batch_size = 10;

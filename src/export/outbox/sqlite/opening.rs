@@ -152,8 +152,8 @@ fn settle_in(connection: &Connection, synchronous: Synchronous) -> rusqlite::Res
         "PRAGMA synchronous = {level};
          PRAGMA fullfsync = {full};
          PRAGMA checkpoint_fullfsync = {full};
-         PRAGMA wal_autocheckpoint = 512;
-         PRAGMA journal_size_limit = 16777216;
+         PRAGMA wal_autocheckpoint = 1024;
+         PRAGMA journal_size_limit = 33554432;
          PRAGMA cache_size = -8192;",
         full = synchronous == Synchronous::Full,
     ))?;
