@@ -192,7 +192,7 @@ mod tests {
         let cause = std::io::Error::other("the cause");
         let error = crate::error::BuildError::Outbox(Box::new(cause));
         assert_eq!(explained(&error), "with_outbox: the cause");
-        let error = crate::error::BuildError::Thread(std::io::Error::new(std::io::ErrorKind::Other, "no threads left"));
+        let error = crate::error::BuildError::Thread(std::io::Error::other("no threads left"));
         assert_eq!(explained(&error), "a thread could not be started: no threads left");
     }
 }
