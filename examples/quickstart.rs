@@ -56,11 +56,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("\nSnowplow: {} events accepted, {with_session} with a client_session, {} bad", good.len(), bad.len());
     println!("lost on the way: {}; to Snowplow: {}", sessions.losses(), snowplow.losses());
     let delivered = report.pending == 0 && bad.is_empty() && !good.is_empty();
-    Ok(if stream.problems().is_empty() && delivered {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if stream.problems().is_empty() && delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What the visitors do, and what that does to the sessions.
