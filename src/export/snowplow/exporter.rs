@@ -24,7 +24,7 @@ use crate::error::BuildError;
 use crate::export::delivery::Courier;
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, ExportReport};
+use crate::export::{Chunk, ChunkEvent, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -355,11 +355,15 @@ fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
         while let Some(first) = rest.first() {
             let same = rest.iter().take(Chunk::MAX_EVENTS).take_while(|event| event.mode == first.mode).count();
             let (events, later) = rest.split_at(same);
-            let mut chunk = Chunk::new(u16::try_from(queue).unwrap_or(u16::MAX), first.mode, accepted_at);
-            for event in events {
-                chunk.push(event.id, event.lane, &mapped.bytes[event.range.clone()]);
-            }
-            chunks.push(chunk);
+            let heads = events.iter().map(|event| {
+                let len = u32::try_from(event.range.len()).unwrap_or(u32::MAX);
+                ChunkEvent::new(event.id, len, event.lane)
+            });
+            // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
+            let end = events.last().map_or(first.range.end, |last| last.range.end);
+            let bytes = mapped.bytes[first.range.start..end].to_vec();
+            let queue = u16::try_from(queue).unwrap_or(u16::MAX);
+            chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
             rest = later;
         }
     }

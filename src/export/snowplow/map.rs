@@ -7,7 +7,6 @@
 //!
 //! A record that becomes no event takes no number. Nothing of one record can keep another from becoming its event.
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opentelemetry_sdk::Resource;
