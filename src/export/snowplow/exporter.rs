@@ -368,13 +368,15 @@ fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
         while let Some(first) = rest.first() {
             let same = rest.iter().take(Chunk::MAX_EVENTS).take_while(|event| event.mode == first.mode).count();
             let (events, later) = rest.split_at(same);
-            // One after another, so one copy takes them all.
-            let end = events.last().map_or(first.range.start, |last| last.range.end);
+            let heads = events.iter().map(|event| {
+                let len = u32::try_from(event.range.len()).unwrap_or(u32::MAX);
+                ChunkEvent::new(event.id, len, event.lane)
+            });
+            // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
+            let end = events.last().map_or(first.range.end, |last| last.range.end);
             let bytes = mapped.bytes[first.range.start..end].to_vec();
-            let length = |event: &MappedRecord| u32::try_from(event.range.len()).unwrap_or(u32::MAX);
-            let events = events.iter().map(|event| ChunkEvent::new(event.id, length(event), event.lane)).collect();
             let queue = u16::try_from(queue).unwrap_or(u16::MAX);
-            chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, events, bytes));
+            chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
             rest = later;
         }
     }

@@ -81,7 +81,8 @@ impl<'a> Record<'a> {
         rest: &mut Rest<'a>,
     ) -> Self {
         let attributes = record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
-        let (mut known, duplicates) = Known::read(attributes, network_user, rest);
+        let mut known = Known::default();
+        let duplicates = known.read(attributes, network_user, rest);
         if known.session_id.is_none() {
             known.read_body(record.body());
         }
@@ -100,7 +101,8 @@ impl<'a> Record<'a> {
     /// Reads a span. Fills `rest`.
     pub(super) fn of_span(span: &'a SpanData, network_user: Option<&str>, rest: &mut Rest<'a>) -> Self {
         let attributes = span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
-        let (known, duplicates) = Known::read(attributes, network_user, rest);
+        let mut known = Known::default();
+        let duplicates = known.read(attributes, network_user, rest);
         let context = &span.span_context;
         Self {
             kind: Kind::Span,
@@ -126,24 +128,25 @@ fn millis(time: SystemTime) -> Option<i64> {
 }
 
 impl<'a> Known<'a> {
+    /// Reads attributes. Fills `rest`; returns how many of them were given twice.
     fn read(
+        &mut self,
         attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>,
         network_user: Option<&str>,
         rest: &mut Rest<'a>,
-    ) -> (Self, u64) {
+    ) -> u64 {
         const FEW: usize = 32;
-        let mut known = Self::default();
         let mut duplicates = 0;
         let mut places: HashMap<&'a str, usize> = HashMap::new();
         rest.clear();
         for (key, value) in attributes {
-            if known.take(key, value) {
+            if self.take(key, value) {
                 continue;
             }
             if network_user == Some(key)
                 && let Some(text) = value.text()
             {
-                known.set(Field::NetworkUser, text);
+                self.set(Field::NetworkUser, text);
                 continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
@@ -167,7 +170,7 @@ impl<'a> Known<'a> {
                 None => rest.push((key, value)),
             }
         }
-        (known, duplicates)
+        duplicates
     }
 
     /// Takes an attribute that means something here and has the right type; others stay with the rest.
