@@ -1,9 +1,10 @@
 //! A small web shop and its visitors, all on loopback, with sessions that last seconds: what they do is traced, exported
-//! over OTLP into a development collector in this process, and shown as the collector received it.
+//! over OTLP into a development collector in this process, and shown as the collector received it. The same events go to
+//! Snowplow, played by the same collector.
 //!
-//! `cargo run --release --features otlp,dev-collector --example quickstart`
+//! `cargo run --release --features otlp,snowplow,dev-collector --example quickstart`
 //!
-//! Exit code 1 if the collector finds anything wrong with the stream.
+//! Exit code 1 if the collector finds anything wrong with the stream, or an event of it invalid.
 
 #![allow(clippy::disallowed_methods, reason = "visitors take real time")]
 
@@ -15,7 +16,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::{Router, routing};
 use otel_session::collector::DevCollector;
-use otel_session::{Sessions, Transition};
+use otel_session::{Sessions, SnowplowExporter, Transition};
 use tracing::Instrument as _;
 
 const SHELF: &[&str] = &["tea", "coffee", "cocoa"];
@@ -24,6 +25,7 @@ const SHELF: &[&str] = &["tea", "coffee", "cocoa"];
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("A web shop on loopback: sessions end after 1 s without a visitor, and last 3 s at most.\n");
     let collector = DevCollector::start()?;
+    let snowplow = SnowplowExporter::builder().with_endpoint(collector.snowplow_endpoint()).build()?;
     let telemetry = otel_session::setup()
         .with_service_name("shop")
         .with_stderr(false)
@@ -31,6 +33,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .with_sessions(|sessions| {
             sessions.with_inactivity_timeout(Duration::from_secs(1)).with_max_duration(Duration::from_secs(3))
         })
+        .with_log_exporter(snowplow.clone())
         .install()?;
     if !telemetry.is_enabled() {
         println!("OTEL_SDK_DISABLED or DO_NOT_TRACK is set, so nothing is recorded; unset it to see the timeline.");
@@ -43,11 +46,17 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     a_day_at_the_shop(&shop, &sessions).await?;
 
     // Blocking, so off the runtime's threads.
-    tokio::task::spawn_blocking(move || telemetry.shutdown(Duration::from_secs(5))).await??;
+    let bridge = snowplow.clone();
+    let shutdown = move || telemetry.shutdown(Duration::from_secs(5)).map(|()| bridge.shutdown(Duration::from_secs(5)));
+    let report = tokio::task::spawn_blocking(shutdown).await??;
     let stream = collector.stream();
     println!("\nWhat the collector received:\n\n{}", stream.timeline());
-    println!("\nlost on the way: {}", sessions.losses());
-    Ok(if stream.problems().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (good, bad) = (stream.snowplow_good(), stream.snowplow_bad());
+    let with_session = good.iter().filter(|event| event.client_session().is_some()).count();
+    println!("\nSnowplow: {} events accepted, {with_session} with a client_session, {} bad", good.len(), bad.len());
+    println!("lost on the way: {}; to Snowplow: {}", sessions.losses(), snowplow.losses());
+    let delivered = report.pending == 0 && bad.is_empty() && !good.is_empty();
+    Ok(if stream.problems().is_empty() && delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What the visitors do, and what that does to the sessions.

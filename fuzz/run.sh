@@ -17,7 +17,7 @@ if ! command -v cargo-fuzz > /dev/null; then
     cargo install --locked cargo-fuzz --root "${tools}"
 fi
 
-for target in otlp_protobuf otlp_json grpc_frame session_id; do
+for target in otlp_protobuf otlp_json grpc_frame snowplow_post snowplow_get opentracker_form session_id; do
     found="target/found/${target}"
     mkdir -p "${found}"
     echo "fuzzing ${target} for ${seconds} s"

@@ -7,6 +7,8 @@ step_tools() {
   cargo_tool cargo-deny 0.20.2
   cargo_tool cargo-fuzz 0.13.2
   go version || [ -x "$(collector_binary)" ] || { echo "Go is needed to build the OpenTelemetry Collector: https://go.dev/dl" >&2; return 1; }
+  pkg-config --exists openssl 2>/dev/null || debian_packages libssl-dev pkg-config || { echo "libssl-dev and pkg-config build the snowplow_tracker crate, a contender of benches/bridge" >&2; return 1; }
+  python3 --version && node --version || { echo "Python 3 and Node.js run the real Snowplow trackers: see scripts/trackers/install.sh" >&2; return 1; }
 }
 
 step_fmt() {
@@ -23,15 +25,18 @@ step_clippy() {
   done
   echo "clippy of the models"
   cargo clippy --locked --quiet -p otel-session-models --all-targets -- -D warnings
+  echo "clippy of the tracker that is a contender"
+  cargo clippy --locked --quiet -p otel-session-trackers -- -D warnings
 }
 
 step_test() {
   local command
   command=$(readme_test_command)
   [ -n "$command" ] || { echo "README.md has no fenced block after <!-- test-command -->" >&2; return 1; }
-  OTEL_SESSION_OTELCOL=$(collector_built)
+  OTEL_SESSION_OTELCOL=$(prepared otelcol)
+  OTEL_SESSION_TRACKERS=$(prepared trackers)
   # With OTEL_SESSION_REQUIRE a test that lacks something it needs fails instead of skipping itself.
-  export OTEL_SESSION_OTELCOL OTEL_SESSION_REQUIRE=1
+  export OTEL_SESSION_OTELCOL OTEL_SESSION_TRACKERS OTEL_SESSION_REQUIRE=1
   printf '$ %s\n' "$command"
   bash -euo pipefail -c "$command"
 }
@@ -69,7 +74,10 @@ step_fuzz() {
 }
 
 step_bench() {
+  OTEL_SESSION_TRACKERS=$(prepared trackers)
+  export OTEL_SESSION_TRACKERS OTEL_SESSION_REQUIRE=1
   cargo bench --locked --bench hot_path --all-features -- --quick
+  cargo bench --locked --bench bridge --all-features -- --quick
 }
 
 step_dependencies() {
@@ -93,6 +101,11 @@ step_package() {
 
 all_steps() {
   declare -F | sed -n 's/^declare -f step_//p' | tr '\n' ' '
+}
+
+# Installs packages where that is possible: on Debian and its kin, as root.
+debian_packages() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
 }
 
 # Installs a tool at a pinned version where no other project sees it.
@@ -128,15 +141,27 @@ collector_binary() {
   echo "$cache/otelcol-$(sed -n 's/^version=//p' scripts/otelcol/build.sh)"
 }
 
-# Waits for the build that .ci/run started, and prints the path of the binary.
-collector_built() {
-  while kill -0 "$collector" 2>/dev/null; do
+# Starts a script whose last line is the path of what it made ready; called with `set -m`.
+prepare() {
+  local name=$1 script
+  case $name in
+    otelcol) script=scripts/otelcol/build.sh ;;
+    trackers) script=scripts/trackers/install.sh ;;
+  esac
+  "$script" >"$preparing/$name.path" 2>"$preparing/$name.log" &
+  echo $! >"$preparing/$name.process"
+}
+
+# Waits for what `prepare` started, and prints the path.
+prepared() {
+  local name=$1
+  while kill -0 "$(cat "$preparing/$name.process")" 2>/dev/null; do
     sleep 1
   done
-  if [ ! -s "$collector_log.path" ]; then
-    echo "the OpenTelemetry Collector was not built:" >&2
-    tail -n 40 "$collector_log" >&2
+  if [ ! -s "$preparing/$name.path" ]; then
+    echo "$name is not ready:" >&2
+    tail -n 40 "$preparing/$name.log" >&2
     return 1
   fi
-  tail -n 1 "$collector_log.path"
+  tail -n 1 "$preparing/$name.path"
 }

@@ -24,6 +24,8 @@ pub mod collector;
 mod error;
 #[cfg(feature = "bridge")]
 pub mod export;
+#[cfg(any(feature = "snowplow", feature = "dev-collector"))]
+pub mod iglu;
 #[cfg(feature = "tracing")]
 mod layer;
 mod lifecycle;
@@ -42,6 +44,10 @@ pub mod testing;
 pub use activity::{Activity, Signal, SignalKind};
 pub use clock::{Clock, SystemClock};
 pub use error::{BuildError, InvalidSessionId, ShutdownError};
+#[cfg(feature = "opentracker")]
+pub use export::opentracker::{OpentrackerExporter, OpentrackerExporterBuilder};
+#[cfg(feature = "snowplow")]
+pub use export::snowplow::{SnowplowExporter, SnowplowExporterBuilder};
 #[cfg(feature = "tracing")]
 pub use layer::{SessionFormat, SessionJsonFormat, SessionLayer};
 pub use lifecycle::Watch;
@@ -61,10 +67,16 @@ mod manual {
     mod sessions {}
     #[doc = include_str!("../docs/manual/setup.md")]
     mod setup {}
+    #[cfg(feature = "snowplow")]
+    #[doc = include_str!("../docs/manual/snowplow.md")]
+    mod snowplow {}
     #[doc = include_str!("../docs/manual/performance.md")]
     mod performance {}
     #[doc = include_str!("../docs/manual/collector.md")]
     mod collector {}
     #[doc = include_str!("../docs/manual/tracing.md")]
     mod tracing {}
+    #[cfg(feature = "opentracker")]
+    #[doc = include_str!("../docs/manual/opentracker.md")]
+    mod opentracker {}
 }

@@ -140,4 +140,6 @@ pub mod loss_reason {
     pub const EVENT_FILTER_PANIC: &str = "event_filter_panic";
     /// An event was still waiting in an outbox that is not durable when its bridge shut down.
     pub const EVENT_UNDELIVERED: &str = "event_undelivered";
+    /// A record lay further back in time than its destination keeps events.
+    pub const EVENT_TOO_OLD: &str = "event_too_old";
 }

@@ -70,11 +70,14 @@ pub enum Loss {
     EventFilterPanic,
     /// An event was still waiting in an outbox that is not durable when its bridge shut down.
     EventUndelivered,
+    /// A record lay further back in time than its destination keeps events; a bridge did not accept it, or, if told to, sent it
+    /// all the same.
+    EventTooOld,
 }
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
@@ -103,6 +106,7 @@ impl Loss {
         Self::EventField,
         Self::EventFilterPanic,
         Self::EventUndelivered,
+        Self::EventTooOld,
     ];
 
     /// The value of the attribute `otel_session.loss.reason`.
@@ -137,6 +141,7 @@ impl Loss {
             Self::EventField => loss_reason::EVENT_FIELD,
             Self::EventFilterPanic => loss_reason::EVENT_FILTER_PANIC,
             Self::EventUndelivered => loss_reason::EVENT_UNDELIVERED,
+            Self::EventTooOld => loss_reason::EVENT_TOO_OLD,
         }
     }
 }

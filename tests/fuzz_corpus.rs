@@ -26,6 +26,21 @@ fn the_corpus_of_grpc_frames_is_decoded_without_a_panic() {
 }
 
 #[test]
+fn the_corpus_of_snowplow_bodies_is_judged_without_a_panic() {
+    replay("snowplow_post", fuzzing::snowplow_post);
+}
+
+#[test]
+fn the_corpus_of_snowplow_queries_is_judged_without_a_panic() {
+    replay("snowplow_get", fuzzing::snowplow_get);
+}
+
+#[test]
+fn the_corpus_of_opentracker_forms_is_read_without_a_panic() {
+    replay("opentracker_form", fuzzing::opentracker_form);
+}
+
+#[test]
 fn the_corpus_of_session_ids_is_judged_as_documented() {
     replay("session_id", session_id::check);
 }
@@ -55,6 +70,7 @@ fn every_seed_is_checked_in() {
     write("grpc_frame", "traces_of_four_gigabytes", &[0, 0, 0xff, 0xff, 0xff, 0xff, 1]);
     write("grpc_frame", "logs_bomb_gzip", &[&[5], &wire::frame(1, &wire::gzip(&vec![0; 2 << 20]))[..]].concat());
     write_json_seeds();
+    write_tracker_seeds();
 }
 
 fn write_json_seeds() {
@@ -91,6 +107,64 @@ fn write_json_seeds() {
         write("otlp_json", name, &[&[choice], document.to_string().as_bytes()].concat());
     }
     write("otlp_json", "logs_of_brackets", &[&[1], "[".repeat(300).as_bytes()].concat());
+}
+
+fn write_tracker_seeds() {
+    const OURS: &str = "iglu:com.snowplowanalytics.snowplow";
+    let described =
+        |name: &str, data: serde_json::Value| serde_json::json!({ "schema": format!("{OURS}/{name}"), "data": data });
+    let session = serde_json::json!({
+        "userId": "6de9024e-17b9-4026-bd4d-efec50ae84cb", "sessionId": "6d15a4fb-9623-4ba1-b876-5240e72e6970",
+        "sessionIndex": 2, "eventIndex": 1, "previousSessionId": null, "storageMechanism": "SQLITE",
+        "firstEventId": null, "firstEventTimestamp": "2026-11-20T08:00:00.000Z",
+    });
+    let entity = described("client_session/jsonschema/1-0-2", session);
+    let contexts = described("contexts/jsonschema/1-0-1", serde_json::json!([entity]));
+    let inner = described("application/jsonschema/1-0-0", serde_json::json!({ "version": "1" }));
+    let unstruct = described("unstruct_event/jsonschema/1-0-0", inner);
+    let view = serde_json::json!({
+        "e": "pv", "p": "web", "tv": "seed", "eid": "56d7ee1f-5ca0-452b-9cc9-5159053c858a", "dtm": "1795164538129",
+        "stm": "1795164538229", "url": "https://shop.test/a?utm_source=b&_sp=c.1795164538129#d", "res": "10x20",
+    });
+    let told = serde_json::json!({
+        "e": "ue", "p": "srv", "tv": "seed", "co": contexts.to_string(), "ue_pr": unstruct.to_string(), "vid": "1",
+    });
+    let structured =
+        serde_json::json!({ "e": "se", "p": "app", "tv": "seed", "se_ca": "c", "se_va": "1.5", "cx": "e30" });
+    let wrong = serde_json::json!({ "e": "pv", "p": "nowhere", "tv": "seed", "eid": "1", "dtm": "-", "vp": "x" });
+    let envelope = |events: &[&serde_json::Value]| {
+        described("payload_data/jsonschema/1-0-4", serde_json::json!(events)).to_string()
+    };
+    for (name, choice, query, body) in [
+        ("page_view", 2, "", envelope(&[&view])),
+        ("self_describing", 2, "", envelope(&[&told])),
+        ("good_and_bad", 2, "aid=shop", envelope(&[&view, &wrong, &structured])),
+        ("query_alone", 0, "e=pv&p=web&tv=seed", String::new()),
+        ("another_content_type", 1, "", envelope(&[&view])),
+        ("brackets", 2, "", "[".repeat(300)),
+        ("cut_short", 2, "", envelope(&[&told])[..200].to_owned()),
+    ] {
+        write("snowplow_post", name, &[&[choice], query.as_bytes(), b"\n", body.as_bytes()].concat());
+    }
+    for (name, query) in [
+        ("page_ping", "e=pp&p=web&tv=lol&pp_mix=0&pp_may=200"),
+        ("bad_event_id", "e=pp&p=web&tv=lol&eid=invalidEventId"),
+        ("coded_context", "e=se&p=srv&tv=seed&se_ca=a&se_ac=b&cx=eyJzY2hlbWEiOiJhIiwiZGF0YSI6W119"),
+        ("escapes", "e=pv&p=web&tv=%E2%9C%93&page=%00%09%zz&ip=1,2&url=http%3A%2F%2F%5B%3A%3A1%5D%2F"),
+        ("empty", ""),
+    ] {
+        write("snowplow_get", name, query.as_bytes());
+    }
+    for (name, form) in [
+        ("site_alone", "si=shop"),
+        ("both_ids", "si=shop&sid=1&uid=2&ti=Home+page"),
+        ("user_alone", "si=shop&uid=2&a=1&a=2"),
+        ("reserved", "si=shop&eid=x&unixtimestamp=y&sid=&uid="),
+        ("bad_name", "si=shop&a%20b=1"),
+        ("no_site", "ti=Home"),
+    ] {
+        write("opentracker_form", name, form.as_bytes());
+    }
 }
 
 fn write(target: &str, name: &str, data: &[u8]) {

@@ -13,8 +13,8 @@ use super::refusals::Refusal;
 
 /// Reads a body of at most `limit` bytes. Whatever goes over it is read and thrown away, up to [`MAX_DISCARDED`]:
 /// a client that is still writing would otherwise see a broken connection instead of the answer.
-pub(super) async fn read(body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
-    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.unwrap_or(Err(Refusal::Unfinished))
+pub(super) async fn read(body: Incoming, limit: usize, timeout: Duration) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or(Err(Refusal::Unfinished))
 }
 
 /// Unpacks gzip to at most `limit` bytes.
@@ -48,8 +48,5 @@ async fn collect(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     }
     if total > limit { Err(Refusal::TooLarge) } else { Ok(read.into()) }
 }
-
-/// On the loopback interface a body takes milliseconds; a sender that stalls holds one of few places.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const MAX_DISCARDED: usize = 64 << 20;

@@ -1,19 +1,27 @@
-//! Everything received so far, within bounds: a ring over spans and logs together.
+//! Everything received so far, within bounds: a ring over spans, logs, and Snowplow's and Opentracker's records together.
 //!
-//! Bounds: `max_records` spans and logs (a span's events and links count with it) and `max_bytes` of estimated memory.
-//! Going over either drops the records that arrived first, and counts them.
+//! Bounds: `max_records` records (a span's events and links count with it) and `max_bytes` of estimated memory. Going over
+//! either drops the records that arrived first, and counts them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::decode::Batch;
+use super::opentracker::{Objects, OpentrackerRecord};
 use super::received::{Log, Span};
 use super::refusals::{Refusal, Refusals};
+use super::snowplow::{SnowplowBad, SnowplowEvent, Verdict};
 
 #[derive(Clone, Debug)]
 pub(super) struct Contents {
     spans: VecDeque<Arc<Span>>,
     logs: VecDeque<Arc<Log>>,
+    snowplow_good: VecDeque<Arc<SnowplowEvent>>,
+    snowplow_bad: VecDeque<Arc<SnowplowBad>>,
+    snowplow_requests: u64,
+    opentracker_events: VecDeque<Arc<OpentrackerRecord>>,
+    opentracker_sessions: Objects,
+    opentracker_users: Objects,
     bytes: usize,
     max_records: usize,
     max_bytes: usize,
@@ -30,6 +38,12 @@ impl Contents {
         Self {
             spans: VecDeque::new(),
             logs: VecDeque::new(),
+            snowplow_good: VecDeque::new(),
+            snowplow_bad: VecDeque::new(),
+            snowplow_requests: 0,
+            opentracker_events: VecDeque::new(),
+            opentracker_sessions: Objects::default(),
+            opentracker_users: Objects::default(),
             bytes: 0,
             max_records,
             max_bytes,
@@ -66,18 +80,83 @@ impl Contents {
         }
     }
 
+    /// What became of one tracker's request.
+    pub(super) fn accept_snowplow(&mut self, verdicts: Vec<Verdict>) {
+        self.snowplow_requests += 1;
+        self.generation += 1;
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Good(mut event) => {
+                    event.sequence = self.arrival(event.size);
+                    self.snowplow_good.push_back(Arc::new(event));
+                }
+                Verdict::Bad(mut row) => {
+                    row.sequence = self.arrival(row.size);
+                    self.snowplow_bad.push_back(Arc::new(row));
+                }
+            }
+            self.make_room();
+        }
+        self.snowplow_good.make_contiguous();
+        self.snowplow_bad.make_contiguous();
+    }
+
+    /// Forgets what came from Snowplow trackers, as if nothing had.
+    pub(super) fn reset_snowplow(&mut self) {
+        let good: usize = self.snowplow_good.drain(..).map(|event| event.size).sum();
+        let bad: usize = self.snowplow_bad.drain(..).map(|row| row.size).sum();
+        self.bytes = self.bytes.saturating_sub(good + bad);
+        self.snowplow_requests = 0;
+        self.generation += 1;
+    }
+
+    pub(super) fn accept_opentracker(&mut self, mut event: OpentrackerRecord) {
+        self.generation += 1;
+        event.sequence = self.arrival(event.size);
+        let event = Arc::new(event);
+        self.opentracker_sessions.learn(event.session_id(), &event, self.max_records);
+        self.opentracker_users.learn(event.user_id(), &event, self.max_records);
+        self.opentracker_events.push_back(event);
+        self.make_room();
+        self.opentracker_events.make_contiguous();
+    }
+
     pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.refusals.add(refusal);
         self.generation += 1;
     }
 
-    /// In the order of arrival; [`accept`](Self::accept) leaves each queue in one piece.
+    /// In the order of arrival; whatever adds to a queue leaves it in one piece.
     pub(super) fn spans(&self) -> &[Arc<Span>] {
         self.spans.as_slices().0
     }
 
     pub(super) fn logs(&self) -> &[Arc<Log>] {
         self.logs.as_slices().0
+    }
+
+    pub(super) fn snowplow_good(&self) -> &[Arc<SnowplowEvent>] {
+        self.snowplow_good.as_slices().0
+    }
+
+    pub(super) fn snowplow_bad(&self) -> &[Arc<SnowplowBad>] {
+        self.snowplow_bad.as_slices().0
+    }
+
+    pub(super) fn snowplow_requests(&self) -> u64 {
+        self.snowplow_requests
+    }
+
+    pub(super) fn opentracker_events(&self) -> &[Arc<OpentrackerRecord>] {
+        self.opentracker_events.as_slices().0
+    }
+
+    pub(super) fn opentracker_sessions(&self) -> &Objects {
+        &self.opentracker_sessions
+    }
+
+    pub(super) fn opentracker_users(&self) -> &Objects {
+        &self.opentracker_users
     }
 
     pub(super) fn dropped(&self) -> u64 {
@@ -108,17 +187,31 @@ impl Contents {
     }
 
     fn make_room(&mut self) {
-        while self.spans.len() + self.logs.len() > self.max_records || self.bytes > self.max_bytes {
-            let span = self.spans.front().map(|span| span.sequence);
-            let log = self.logs.front().map(|log| log.sequence);
-            let freed = match (span, log) {
-                (None, None) => return,
-                (Some(span), log) if log.is_none_or(|log| span < log) => self.spans.pop_front().map(|old| old.size),
-                _ => self.logs.pop_front().map(|old| old.size),
+        while self.len() > self.max_records || self.bytes > self.max_bytes {
+            let fronts = [
+                self.spans.front().map(|span| span.sequence),
+                self.logs.front().map(|log| log.sequence),
+                self.snowplow_good.front().map(|event| event.sequence),
+                self.snowplow_bad.front().map(|row| row.sequence),
+                self.opentracker_events.front().map(|event| event.sequence),
+            ];
+            let first = fronts.iter().enumerate().filter_map(|(queue, front)| Some(((*front)?, queue))).min();
+            let freed = match first {
+                None => return,
+                Some((_, 0)) => self.spans.pop_front().map(|old| old.size),
+                Some((_, 1)) => self.logs.pop_front().map(|old| old.size),
+                Some((_, 2)) => self.snowplow_good.pop_front().map(|old| old.size),
+                Some((_, 3)) => self.snowplow_bad.pop_front().map(|old| old.size),
+                Some(_) => self.opentracker_events.pop_front().map(|old| old.size),
             };
             self.bytes = self.bytes.saturating_sub(freed.unwrap_or(0));
             self.dropped += 1;
         }
+    }
+
+    fn len(&self) -> usize {
+        let otlp = self.spans.len() + self.logs.len();
+        otlp + self.snowplow_good.len() + self.snowplow_bad.len() + self.opentracker_events.len()
     }
 }
 

@@ -39,7 +39,7 @@ async fn accept(request: Request<Incoming>, intake: &Intake) -> Result<(), Statu
         .ok_or_else(|| Status::new(UNIMPLEMENTED, Refusal::UnknownPath, "no such service or method"))?;
     let gzip = gzip(request.headers())?;
     let limit = intake.max_body_bytes;
-    let read = body::read(request.into_body(), limit.saturating_add(PREFIX)).await;
+    let read = body::read(request.into_body(), limit.saturating_add(PREFIX), intake.body_timeout).await;
     let read = read.map_err(|refusal| Status::of(refusal, limit))?;
     let message = unframe(&read, gzip, limit)?;
     let batch = decode::decode(signal, Encoding::Protobuf, &message, limit)

@@ -43,7 +43,7 @@ async fn accept(
         .ok_or_else(|| (Refusal::UnknownMediaType, "the content encoding is gzip or none".to_owned()))?;
     let limit = intake.max_body_bytes;
     let explained = |refusal| (refusal, explain(refusal, limit));
-    let read = body::read(request.into_body(), limit).await.map_err(explained)?;
+    let read = body::read(request.into_body(), limit, intake.body_timeout).await.map_err(explained)?;
     let plain = body::unpack(&read, gzip, limit).map_err(explained)?;
     let batch = decode::decode(signal, encoding, &plain, limit)
         .map_err(|malformed| (Refusal::Malformed, malformed.to_string()))?;

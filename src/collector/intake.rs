@@ -6,12 +6,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::clock::Source;
+
 use super::contents::Contents;
 use super::decode::Batch;
+use super::opentracker::OpentrackerRecord;
 use super::refusals::Refusal;
+use super::snowplow::{self, Verdict};
 use super::stream::Stream;
 
 #[derive(Debug)]
@@ -23,27 +28,50 @@ pub(super) struct Intake {
     pub(super) in_flight: Semaphore,
     /// The limit for a body, before and after decompression.
     pub(super) max_body_bytes: usize,
+    /// The time for a body.
+    pub(super) body_timeout: Duration,
+    pub(super) clock: Source,
+    pub(super) snowplow: snowplow::Settings,
 }
 
 impl Intake {
-    pub(super) fn new(contents: Contents, max_body_bytes: usize) -> Self {
+    pub(super) fn new(
+        contents: Contents,
+        max_body_bytes: usize,
+        body_timeout: Duration,
+        clock: Source,
+        snowplow: snowplow::Settings,
+    ) -> Self {
         Self {
             contents: Mutex::new(Arc::new(contents)),
             arrived: Condvar::new(),
             closed: AtomicBool::new(false),
             in_flight: Semaphore::new(MAX_IN_FLIGHT),
             max_body_bytes,
+            body_timeout,
+            clock,
+            snowplow,
         }
     }
 
     pub(super) fn accept(&self, batch: Batch) {
-        Arc::make_mut(&mut self.lock()).accept(batch);
-        self.arrived.notify_all();
+        self.change(|contents| contents.accept(batch));
+    }
+
+    pub(super) fn accept_snowplow(&self, verdicts: Vec<Verdict>) {
+        self.change(|contents| contents.accept_snowplow(verdicts));
+    }
+
+    pub(super) fn reset_snowplow(&self) {
+        self.change(Contents::reset_snowplow);
+    }
+
+    pub(super) fn accept_opentracker(&self, event: OpentrackerRecord) {
+        self.change(|contents| contents.accept_opentracker(event));
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
-        Arc::make_mut(&mut self.lock()).refuse(refusal);
-        self.arrived.notify_all();
+        self.change(|contents| contents.refuse(refusal));
     }
 
     pub(super) fn stream(&self) -> Stream {
@@ -81,6 +109,11 @@ impl Intake {
             let unchanged = |contents: &mut Arc<Contents>| contents.generation() == seen && !over();
             drop(self.arrived.wait_while(self.lock(), unchanged).unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Contents)) {
+        change(Arc::make_mut(&mut self.lock()));
+        self.arrived.notify_all();
     }
 
     /// A panic elsewhere leaves whole records behind: everything is stored after it is built.

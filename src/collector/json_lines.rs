@@ -1,26 +1,76 @@
-//! The stream as JSON lines, in the vocabulary of OTLP JSON.
+//! The stream as JSON lines, spans and logs in the vocabulary of OTLP JSON.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::decode::base64_encode;
+use super::opentracker::OpentrackerRecord;
 use super::received::{Log, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus};
+use super::snowplow::{SnowplowBad, SnowplowEvent};
 use super::stream::Stream;
 use super::value::{Attributes, Value};
 
 pub(super) fn json_lines(stream: &Stream) -> String {
-    let (mut spans, mut logs) = (stream.spans().iter().peekable(), stream.logs().iter().peekable());
+    let spans = stream.spans().iter().map(|span| (span.sequence, Record::Span(span)));
+    let logs = stream.logs().iter().map(|log| (log.sequence, Record::Log(log)));
+    let good = stream.snowplow_good().iter().map(|event| (event.sequence, Record::Good(event)));
+    let bad = stream.snowplow_bad().iter().map(|row| (row.sequence, Record::Bad(row)));
+    let events = stream.opentracker_events().iter().map(|event| (event.sequence, Record::Opentracker(event)));
+    let mut records: Vec<_> = spans.chain(logs).chain(good).chain(bad).chain(events).collect();
+    records.sort_by_key(|(sequence, _)| *sequence);
     let mut lines = String::new();
-    loop {
-        let line = match (spans.peek(), logs.peek()) {
-            (Some(span), log) if log.is_none_or(|log| span.sequence < log.sequence) => {
-                spans.next().map(|s| span_line(s))
-            }
-            _ => logs.next().map(|log| log_line(log)),
+    for (_, record) in records {
+        let line = match record {
+            Record::Span(span) => span_line(span),
+            Record::Log(log) => log_line(log),
+            Record::Good(event) => good_line(event),
+            Record::Bad(row) => bad_line(row),
+            Record::Opentracker(event) => opentracker_line(event),
         };
-        let Some(line) = line else { return lines };
         lines.push_str(&line.to_string());
         lines.push('\n');
     }
+    lines
+}
+
+enum Record<'a> {
+    Span(&'a Span),
+    Log(&'a Log),
+    Good(&'a SnowplowEvent),
+    Bad(&'a SnowplowBad),
+    Opentracker(&'a OpentrackerRecord),
+}
+
+fn good_line(event: &SnowplowEvent) -> Json {
+    let contexts = event.contexts().iter().map(|(schema, data)| json!({ "schema": schema, "data": data }));
+    let known = event.columns().map(|(name, value)| (name.to_owned(), value.clone()));
+    json!({
+        "kind": "snowplow_good",
+        "sequence": event.sequence,
+        "eventType": event.event_type(),
+        "schema": event.schema(),
+        "selfDescribing": event.self_describing(),
+        "contexts": contexts.collect::<Vec<_>>(),
+        "event": known.collect::<Map<_, _>>(),
+    })
+}
+
+fn bad_line(row: &SnowplowBad) -> Json {
+    json!({
+        "kind": "snowplow_bad",
+        "sequence": row.sequence,
+        "errors": row.errors(),
+        "parameters": row.parameters(),
+    })
+}
+
+fn opentracker_line(event: &OpentrackerRecord) -> Json {
+    let properties = event.properties().map(|(name, value)| (name.to_owned(), value.into()));
+    json!({
+        "kind": "opentracker",
+        "sequence": event.sequence,
+        "site": event.site,
+        "properties": properties.collect::<Map<_, _>>(),
+    })
 }
 
 fn span_line(span: &Span) -> Json {

@@ -1,4 +1,5 @@
-//! The development collector: receives OTLP inside your program or test and shows the sessions in it.
+//! The development collector: receives OTLP inside your program or test and shows the sessions in it. It is also a
+//! Snowplow collector with validation, and takes Opentracker's events.
 //!
 //! It is for development and tests. It listens on 127.0.0.1 only, keeps what arrives in memory, and judges it: which
 //! sessions there were, which signals belong to them, and [what is wrong](Stream::problems).
@@ -19,10 +20,11 @@
 //! ```text
 //! exporters ──> server ──> http ──┐                       ┌─> stream: spans, logs
 //!             (a thread)   grpc ──┴─> decode ──> contents ┴─> ledger ─> sessions, problems, timeline
+//! trackers ─────> └──> snowplow, opentracker ───> ┘
 //! ```
 //!
-//! Bounds: request bodies of 4 MiB (before and after decompression), 16 of them at a time, 256 connections, 262,144
-//! spans and logs, 256 MiB of them; the oldest go first and are [counted](Stream::dropped). Whatever is sent, nothing
+//! Bounds: request bodies of 4 MiB (before and after decompression; Snowplow's of 2 MiB), 16 of them at a time, 256
+//! connections, 262,144 records, 256 MiB of them; the oldest go first and are [counted](Stream::dropped). Whatever is sent, nothing
 //! here panics: a bad request gets the protocol's error and is [counted](Stream::refusals).
 //!
 //! The wire is decoded by this module alone, from the specification; it shares no code with the crate's encoders, so it
@@ -39,14 +41,17 @@ mod http;
 mod intake;
 mod json_lines;
 mod ledger;
+mod opentracker;
 mod printable;
 mod problems;
 mod received;
 mod refusals;
 mod server;
 mod sessions;
+mod snowplow;
 mod stream;
 mod timeline;
+mod times;
 mod value;
 
 use std::convert::Infallible;
@@ -56,10 +61,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use builder::{DevCollectorBuilder, StartError};
+pub use opentracker::OpentrackerRecord;
 pub use problems::{Problem, SignalKind, SignalRef};
 pub use received::{Log, Resource, Scope, Span, SpanEvent, SpanKind, SpanLink, SpanStatus};
 pub use refusals::{Refusal, Refusals};
 pub use sessions::SeenSession;
+pub use snowplow::{ClientSession, SnowplowBad, SnowplowEvent};
 pub use stream::{SessionSignals, Stream};
 pub use value::{Attributes, Value};
 
@@ -77,6 +84,8 @@ pub struct DevCollector {
     intake: Arc<Intake>,
     grpc: SocketAddr,
     http: SocketAddr,
+    snowplow: SocketAddr,
+    opentracker: SocketAddr,
 }
 
 impl DevCollector {
@@ -103,6 +112,17 @@ impl DevCollector {
     /// whole address.
     pub fn otlp_http_endpoint(&self) -> String {
         format!("http://{}", self.http)
+    }
+
+    /// Where Snowplow trackers send to: `http://127.0.0.1:PORT`. Under it are also `/micro/all`, `/micro/good`,
+    /// `/micro/bad`, `/micro/reset` and `/micro/iglu/..` of Snowplow Micro.
+    pub fn snowplow_endpoint(&self) -> String {
+        format!("http://{}", self.snowplow)
+    }
+
+    /// Where Opentracker's raw URLs begin: `http://127.0.0.1:PORT/`, to which `?si=..` is added.
+    pub fn opentracker_endpoint(&self) -> String {
+        format!("http://{}/", self.opentracker)
     }
 
     /// What has arrived so far. It does not change when more arrives; taking it is cheap.

@@ -8,14 +8,15 @@ use std::fmt;
 pub enum Refusal {
     /// No such path, or no such gRPC method (HTTP 404, gRPC 12).
     UnknownPath,
-    /// Not a POST (HTTP 405).
+    /// Not a POST, or for Opentracker neither that nor a GET (HTTP 405).
     WrongMethod,
-    /// Neither `application/x-protobuf` nor `application/json`, or a content encoding other than gzip (HTTP 415,
-    /// gRPC 12).
+    /// Neither `application/x-protobuf` nor `application/json`, a content encoding other than gzip, or for Opentracker a
+    /// body that is no form (HTTP 415, gRPC 12).
     UnknownMediaType,
-    /// Larger than the body limit, before or after decompression (HTTP 413, gRPC 8).
+    /// Larger than the body limit, before or after decompression (HTTP 413, gRPC 8), or with too long a request line or
+    /// headers for the Snowplow side (HTTP 414, 431).
     TooLarge,
-    /// The body could not be decoded (HTTP 400, gRPC 3).
+    /// The body could not be decoded (HTTP 400, gRPC 3), or an Opentracker event lacks its site or misnames a property.
     Malformed,
     /// The body did not arrive in time, or the connection broke (HTTP 408, gRPC 4).
     Unfinished,

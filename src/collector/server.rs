@@ -2,12 +2,12 @@
 //!
 //! One thread with a runtime of its own, so the collector works inside any runtime and without one. Bounds: at most
 //! [`MAX_CONNECTIONS`] connections (further ones wait in the kernel's backlog), [`MAX_STREAMS`] calls on each, a first
-//! request within [`FIRST_REQUEST`], header blocks of [`MAX_HEADER_BYTES`]. A connection that breaks any of them, or
+//! request within [`FIRST_REQUEST`], header blocks of [`Door::max_head_bytes`]. A connection that breaks any of them, or
 //! HTTP, is closed; the others do not notice.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,25 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::intake::Intake;
-use super::{grpc, http};
+use super::{grpc, http, opentracker, snowplow};
+
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Otlp,
+    Snowplow,
+    Opentracker,
+}
+
+impl Door {
+    fn max_head_bytes(self) -> usize {
+        match self {
+            Self::Otlp => MAX_OTLP_HEAD_BYTES,
+            Self::Snowplow => snowplow::MAX_HEAD_BYTES,
+            Self::Opentracker => opentracker::MAX_HEAD_BYTES,
+        }
+    }
+}
 
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -40,7 +58,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(listeners: Vec<TcpListener>, intake: Arc<Intake>) -> io::Result<Self> {
+    pub(super) fn start(listeners: Vec<(TcpListener, Door)>, intake: Arc<Intake>) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -77,7 +95,7 @@ pub(super) fn listen(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 fn run(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Door)>,
     intake: Arc<Intake>,
     ready: &mpsc::SyncSender<io::Result<Handle>>,
     stopped: oneshot::Receiver<Infallible>,
@@ -88,7 +106,8 @@ fn run(
     let _closing = Closing(Arc::clone(&intake));
     let started = runtime::Builder::new_current_thread().enable_io().enable_time().build().and_then(|runtime| {
         let entered = runtime.enter();
-        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<Result<Vec<_>, _>>()?;
+        let registered = |(listener, door)| Ok((tokio::net::TcpListener::from_std(listener)?, door));
+        let listeners = listeners.into_iter().map(registered).collect::<io::Result<Vec<_>>>()?;
         drop(entered);
         Ok((runtime, listeners))
     });
@@ -97,8 +116,8 @@ fn run(
         Ok((runtime, listeners)) => {
             drop(ready.send(Ok(runtime.handle().clone())));
             let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-            for listener in listeners {
-                runtime.spawn(accept(listener, Arc::clone(&places), Arc::clone(&intake)));
+            for (listener, door) in listeners {
+                runtime.spawn(accept(listener, door, Arc::clone(&places), Arc::clone(&intake)));
             }
             // The sender never sends: this ends when it is dropped.
             drop(runtime.block_on(stopped));
@@ -115,33 +134,39 @@ impl Drop for Closing {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, places: Arc<Semaphore>, intake: Arc<Intake>) {
+async fn accept(listener: tokio::net::TcpListener, door: Door, places: Arc<Semaphore>, intake: Arc<Intake>) {
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
-            Ok((socket, _)) => drop(tokio::spawn(converse(socket, Arc::clone(&intake), place))),
+            Ok((socket, peer)) => drop(tokio::spawn(converse(socket, peer.ip(), door, Arc::clone(&intake), place))),
             // Out of file descriptors, or the peer is gone already: trying again at once would spin.
             Err(_) => drop(tokio::time::timeout(ACCEPT_PAUSE, std::future::pending::<()>()).await),
         }
     }
 }
 
-async fn converse(socket: tokio::net::TcpStream, intake: Arc<Intake>, _place: OwnedSemaphorePermit) {
+async fn converse(
+    socket: tokio::net::TcpStream,
+    peer: IpAddr,
+    door: Door,
+    intake: Arc<Intake>,
+    _place: OwnedSemaphorePermit,
+) {
     // Only a matter of speed.
     drop(socket.set_nodelay(true));
     let spoken = AtomicBool::new(false);
     let service = service_fn(|request| {
         spoken.store(true, Ordering::Relaxed);
         let intake = Arc::clone(&intake);
-        async move { Ok::<_, Infallible>(answer(request, &intake).await) }
+        async move { Ok::<_, Infallible>(answer(request, peer, door, &intake).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(MAX_HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(door.max_head_bytes());
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(IDLE)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_BYTES as u32);
+        .max_header_list_size(door.max_head_bytes() as u32);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     // How a connection ends is the peer's affair.
     let first = tokio::time::timeout(FIRST_REQUEST, connection.as_mut()).await;
@@ -150,15 +175,20 @@ async fn converse(socket: tokio::net::TcpStream, intake: Arc<Intake>, _place: Ow
     }
 }
 
-async fn answer(request: Request<Incoming>, intake: &Intake) -> Answer {
+async fn answer(request: Request<Incoming>, peer: IpAddr, door: Door, intake: &Intake) -> Answer {
     // The semaphore is never closed; without a place there would be no bound, but still an answer.
     let _place = intake.in_flight.acquire().await.ok();
-    if grpc::is_grpc(&request) { grpc::answer(request, intake).await } else { http::answer(request, intake).await }
+    match door {
+        Door::Otlp if grpc::is_grpc(&request) => grpc::answer(request, intake).await,
+        Door::Otlp => http::answer(request, intake).await,
+        Door::Snowplow => snowplow::answer(request, peer, intake).await,
+        Door::Opentracker => opentracker::answer(request, intake).await,
+    }
 }
 
 const MAX_CONNECTIONS: usize = 256;
 const MAX_STREAMS: u32 = 32;
-const MAX_HEADER_BYTES: usize = 16 << 10;
+const MAX_OTLP_HEAD_BYTES: usize = 16 << 10;
 
 /// Exporters connect when they have something to send.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::contents::Contents;
 use super::ledger::Ledger;
+use super::opentracker::OpentrackerRecord;
 use super::problems::{self, Problem};
 use super::received::{Log, Span, SpanEvent};
 use super::refusals::Refusals;
 use super::sessions::{self, SeenSession};
+use super::snowplow::{SnowplowBad, SnowplowEvent};
 use super::{json_lines, timeline};
 
 /// What a [`DevCollector`](super::DevCollector) had received when the stream was taken.
@@ -30,6 +32,37 @@ impl Stream {
     /// The log records, OpenTelemetry events among them, in the order they arrived.
     pub fn logs(&self) -> &[Arc<Log>] {
         self.0.logs()
+    }
+
+    /// The Snowplow events that passed the validation, in the order they arrived.
+    pub fn snowplow_good(&self) -> &[Arc<SnowplowEvent>] {
+        self.0.snowplow_good()
+    }
+
+    /// The Snowplow events and requests that failed the validation, in the order they arrived.
+    pub fn snowplow_bad(&self) -> &[Arc<SnowplowBad>] {
+        self.0.snowplow_bad()
+    }
+
+    /// How many requests of Snowplow trackers were answered with 200, since the start or the last `/micro/reset`.
+    pub fn snowplow_requests(&self) -> u64 {
+        self.0.snowplow_requests()
+    }
+
+    /// The Opentracker events, in the order they arrived.
+    pub fn opentracker_events(&self) -> &[Arc<OpentrackerRecord>] {
+        self.0.opentracker_events()
+    }
+
+    /// The Opentracker sessions, each with the last value of every property of its events, in the order in which they
+    /// were first seen.
+    pub fn opentracker_sessions(&self) -> Vec<Arc<OpentrackerRecord>> {
+        self.0.opentracker_sessions().list()
+    }
+
+    /// The Opentracker users, in the same way.
+    pub fn opentracker_users(&self) -> Vec<Arc<OpentrackerRecord>> {
+        self.0.opentracker_users().list()
     }
 
     /// Every session whose id was seen: started, ended or only carried by signals. A session follows the one that its
@@ -72,15 +105,16 @@ impl Stream {
         timeline::timeline(self)
     }
 
-    /// Every span and log as a line of JSON, in the order they arrived.
+    /// Every record as a line of JSON, in the order they arrived, with `kind` and `sequence` in each line.
     ///
-    /// The fields are those of OTLP JSON (ids in hex, 64-bit numbers as strings), with `kind` (`span` or `log`),
-    /// `sequence`, `resource` and `scope` in each line.
+    /// For the kinds `span` and `log` the fields are those of OTLP JSON (ids in hex, 64-bit numbers as strings), with
+    /// `resource` and `scope`. `snowplow_good` has `eventType`, `schema`, `contexts` and `event` (the known columns),
+    /// `snowplow_bad` has `errors` and `parameters`, `opentracker` has `site` and `properties`. Headers are left out.
     pub fn to_json_lines(&self) -> String {
         json_lines::json_lines(self)
     }
 
-    /// How many spans and logs were dropped to make room, the first to arrive first.
+    /// How many records were dropped to make room, the first to arrive first.
     pub fn dropped(&self) -> u64 {
         self.0.dropped()
     }
@@ -100,6 +134,11 @@ impl Stream {
         self.0.refusals()
     }
 
+    /// How many Opentracker sessions and users there are, without listing them.
+    pub(super) fn opentracker_counts(&self) -> (usize, usize) {
+        (self.0.opentracker_sessions().len(), self.0.opentracker_users().len())
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.0.generation()
     }
@@ -112,6 +151,9 @@ impl fmt::Debug for Stream {
             .field("spans", &self.spans().len())
             .field("logs", &self.logs().len())
             .field("metrics", &self.metrics())
+            .field("snowplow_good", &self.snowplow_good().len())
+            .field("snowplow_bad", &self.snowplow_bad().len())
+            .field("opentracker_events", &self.opentracker_events().len())
             .field("dropped", &self.dropped())
             .field("refusals", &format_args!("{}", self.refusals()))
             .finish_non_exhaustive()

@@ -18,6 +18,7 @@ impl fmt::Display for Timeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problems = self.0.problems();
         write_sessions(f, &self.0.sessions())?;
+        write_bridges(f, self.0)?;
         write_losses(f, self.0)?;
         for problem in problems.iter().take(MAX_PROBLEMS) {
             writeln!(f, "  ! {problem}")?;
@@ -80,6 +81,20 @@ fn write_session(
         session.logs,
         bar(session, scale),
     )
+}
+
+/// What came from the trackers of others, in a line each.
+fn write_bridges(f: &mut fmt::Formatter<'_>, stream: &Stream) -> fmt::Result {
+    let (good, bad, requests) = (stream.snowplow_good().len(), stream.snowplow_bad().len(), stream.snowplow_requests());
+    if requests > 0 {
+        writeln!(f, "  snowplow: {good} good, {bad} bad, in {}", counted(requests as usize, "request"))?;
+    }
+    let (events, (sessions, users)) = (stream.opentracker_events().len(), stream.opentracker_counts());
+    if events > 0 {
+        let (events, sessions) = (counted(events, "event"), counted(sessions, "session"));
+        writeln!(f, "  opentracker: {events}, {sessions}, {}", counted(users, "user"))?;
+    }
+    Ok(())
 }
 
 /// What the records in the stream cannot tell.

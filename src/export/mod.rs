@@ -12,6 +12,7 @@
 //! This room knows nothing of [`Sessions`](crate::Sessions): the id on a record decides, whoever put it there.
 
 mod chunk;
+mod cookie_jar;
 mod cookies;
 mod delivery;
 mod endpoint;
@@ -21,9 +22,17 @@ mod failpoint;
 #[path = "no_failpoint.rs"]
 mod failpoint;
 mod http;
+#[cfg(any(feature = "opentracker", feature = "snowplow"))]
+mod namespace;
+#[cfg(feature = "opentracker")]
+pub mod opentracker;
+#[cfg(any(feature = "opentracker", feature = "snowplow"))]
+mod opt_out;
 mod outbox;
 mod report;
 mod retry;
+#[cfg(feature = "snowplow")]
+pub mod snowplow;
 
 pub use chunk::{Chunk, ChunkEvent};
 pub use delivery::{Delivered, Failed};

@@ -24,7 +24,7 @@ use std::time::Duration;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{LogExporter, LoggerProviderBuilder, SdkLoggerProvider};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
@@ -60,7 +60,11 @@ pub struct Setup {
     default_log_filter: Option<String>,
     stderr: bool,
     sessions: SessionsBuilder,
+    bridges: Vec<Bridge>,
 }
+
+/// Adds a pipeline for a further exporter of logs: the exporters' type is not one that can be kept in a list.
+type Bridge = Box<dyn FnOnce(&Sessions, LoggerProviderBuilder) -> LoggerProviderBuilder + Send + Sync>;
 
 impl Default for Setup {
     fn default() -> Self {
@@ -71,6 +75,7 @@ impl Default for Setup {
             default_log_filter: None,
             stderr: true,
             sessions: Sessions::builder(),
+            bridges: Vec::new(),
         }
     }
 }
@@ -84,6 +89,7 @@ impl fmt::Debug for Setup {
             .field("default_log_filter", &self.default_log_filter)
             .field("stderr", &self.stderr)
             .field("sessions", &self.sessions)
+            .field("log_exporters", &self.bridges.len())
             .finish()
     }
 }
@@ -162,6 +168,16 @@ impl Setup {
         self
     }
 
+    /// One more exporter for the logs and events, such as a bridge to Snowplow, beside OTLP: in a batch pipeline of its own,
+    /// where the records of a session stand in order as in every other. Several may be given.
+    pub fn with_log_exporter(mut self, exporter: impl LogExporter + 'static) -> Self {
+        let add = |sessions: &Sessions, loggers: LoggerProviderBuilder| {
+            loggers.with_log_processor(sessions.batch_log_processor(exporter))
+        };
+        self.bridges.push(Box::new(add));
+        self
+    }
+
     /// Wires everything: exporters, providers, the sessions between them, the process's `tracing` subscriber, its global
     /// tracer provider and its propagator. Works in and outside of async runtimes. Once in a process.
     ///
@@ -197,6 +213,7 @@ impl Setup {
             spans: Destination::resolve(&SPANS, &self.wishes, environment)?,
             logs: Destination::resolve(&LOGS, &self.wishes, environment)?,
             propagators: environment.parsed("OTEL_PROPAGATORS", propagators)?.unwrap_or_else(default_propagators),
+            bridges: self.bridges,
         };
         Ok(Plan { sessions, pipelines: Some(pipelines) })
     }
@@ -210,12 +227,24 @@ struct Plan {
     pipelines: Option<Pipelines>,
 }
 
-#[derive(Debug)]
 struct Pipelines {
     resource: Resource,
     spans: Destination,
     logs: Destination,
     propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>>,
+    bridges: Vec<Bridge>,
+}
+
+impl fmt::Debug for Pipelines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipelines")
+            .field("resource", &self.resource)
+            .field("spans", &self.spans)
+            .field("logs", &self.logs)
+            .field("propagators", &self.propagators)
+            .field("bridges", &self.bridges.len())
+            .finish()
+    }
 }
 
 impl Plan {
@@ -229,8 +258,8 @@ impl Plan {
             .build();
         let loggers = SdkLoggerProvider::builder()
             .with_resource(pipelines.resource)
-            .with_log_processor(sessions.batch_log_processor(exporters.logs))
-            .build();
+            .with_log_processor(sessions.batch_log_processor(exporters.logs));
+        let loggers = pipelines.bridges.into_iter().fold(loggers, |loggers, add| add(&sessions, loggers)).build();
         global::set_text_map_propagator(TextMapCompositePropagator::new(pipelines.propagators));
         global::set_tracer_provider(tracers.clone());
         Ok(Telemetry::new(sessions, tracers, loggers))

@@ -1,4 +1,5 @@
-//! Base64 as OTLP JSON uses it for bytes: standard alphabet out; standard or URL-safe, padded or not, in.
+//! Base64 as OTLP JSON uses it for bytes, and Snowplow for JSON: standard alphabet out; standard or URL-safe, padded or
+//! not, in.
 
 /// Writes with the standard alphabet and padding.
 pub(crate) fn encode(bytes: &[u8]) -> String {
@@ -18,7 +19,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 /// Reads either alphabet; `None` for anything else.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
         return None;

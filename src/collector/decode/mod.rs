@@ -14,7 +14,7 @@ use std::fmt;
 
 use prost::Message;
 
-pub(super) use base64::encode as base64_encode;
+pub(super) use base64::{decode as base64_decode, encode as base64_encode};
 
 use super::received::{Log, Span};
 

@@ -10,6 +10,7 @@ use super::worker::Worker;
 use super::{Callbacks, DeliverySettings, Protocol};
 use crate::clock::{Attend, Source};
 use crate::error::BuildError;
+use crate::export::cookie_jar::CookieJar;
 use crate::export::http::{DefaultClient, HttpClient};
 use crate::export::outbox::Depot;
 use crate::export::report::CollectorReport;
@@ -47,6 +48,7 @@ impl Courier {
             Some(client) => client.clone(),
             None => Arc::new(DefaultClient::new(&settings.endpoint, settings.connect_timeout)?),
         };
+        let client = if settings.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
         // Its own runtime, on its own thread: so it needs none of the application's, and can be used inside of any.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

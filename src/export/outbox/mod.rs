@@ -27,7 +27,8 @@ mod room;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 
 use std::time::Duration;
@@ -64,6 +65,8 @@ use crate::clock::duration_nanos;
 #[must_use = "give it to `with_outbox`"]
 pub struct Outbox {
     store: Option<Box<dyn OutboxStore>>,
+    /// It is a SQLite file, which events may have to say.
+    sqlite: bool,
     max_events: Option<u64>,
     max_bytes: Option<u64>,
     max_age: Duration,
@@ -96,6 +99,7 @@ impl Outbox {
     fn of(store: Option<Box<dyn OutboxStore>>) -> Self {
         Self {
             store,
+            sqlite: false,
             max_events: None,
             max_bytes: None,
             max_age: Duration::from_secs(30 * 24 * 60 * 60),
@@ -131,6 +135,18 @@ impl Outbox {
     pub fn with_overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
+    }
+
+    /// Whether what it holds outlives the process.
+    #[cfg_attr(not(feature = "snowplow"), expect(dead_code, reason = "asked by exporters"))]
+    pub(crate) fn is_durable(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Whether it is a SQLite file.
+    #[cfg_attr(not(feature = "snowplow"), expect(dead_code, reason = "asked by exporters"))]
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.sqlite
     }
 
     /// The store, if there is one, and the limits of each of `queues` collectors.

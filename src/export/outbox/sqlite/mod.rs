@@ -32,12 +32,12 @@ impl Outbox {
     /// An outbox in a SQLite file, which is created if need be, readable by its owner only. It is opened, and locked, by
     /// the exporter's `build()`; the folder must exist. Every exporter needs a file of its own.
     ///
-    /// The file is held by its process until the exporter is gone. It can reach the [size
-    /// limit](Outbox::with_max_bytes) and a twentieth more for SQLite's own pages, beside it a log (`-wal`) of usually less
-    /// than 16 MiB. After an outage it shrinks step by step to at most twice what waits and 16 MiB. What was delivered may
-    /// stay legible in the file until its place is used again.
+    /// The file is held by its process until the exporter is gone. It takes about a tenth more than the events count
+    /// against the [size limit](Outbox::with_max_bytes), at worst twice as much, where chunks are just over half a page of
+    /// 16 kB; beside it stands a log (`-wal`) of 16 MiB and the largest commit. After an outage the file shrinks step by
+    /// step to at most twice what waits and 16 MiB. What was delivered may stay legible in it until its place is used again.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self::of(Some(Box::new(SqliteStore::new(path.into()))))
+        Self { sqlite: true, ..Self::of(Some(Box::new(SqliteStore::new(path.into())))) }
     }
 
     /// When a commit counts as stored. Only for [`Outbox::sqlite`]. Default: [`Synchronous::Full`].

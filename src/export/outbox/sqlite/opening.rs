@@ -101,9 +101,11 @@ fn create(path: &Path) -> Result<(), OutboxError> {
 fn inspect(path: &Path) -> Result<(), OutboxError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(immutable(path), flags).map_err(|error| fault(path, error))?;
-    let pages: i64 =
-        connection.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(|error| fault(path, error))?;
-    check(path, &connection, pages)
+    // Not pages: `PRAGMA auto_vacuum` writes a first one, and a kill may leave nothing but that.
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| fault(path, error))?;
+    check(path, &connection, tables)
 }
 
 /// Refuses what is not ours or not of our time. `content` is 0 for an empty file, which is nobody's.
@@ -150,8 +152,8 @@ fn settle_in(connection: &Connection, synchronous: Synchronous) -> rusqlite::Res
         "PRAGMA synchronous = {level};
          PRAGMA fullfsync = {full};
          PRAGMA checkpoint_fullfsync = {full};
-         PRAGMA wal_autocheckpoint = 512;
-         PRAGMA journal_size_limit = 16777216;
+         PRAGMA wal_autocheckpoint = 1024;
+         PRAGMA journal_size_limit = 33554432;
          PRAGMA cache_size = -8192;",
         full = synchronous == Synchronous::Full,
     ))?;

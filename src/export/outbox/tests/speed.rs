@@ -95,6 +95,24 @@ fn cpu() -> u64 {
     stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
+/// What the disk alone takes for as many bytes: one write and one sync a batch, over and over the same 16 MB.
+fn floor(folder: &Folder) {
+    use std::io::{Seek, SeekFrom, Write};
+    let source = SystemClock.into_source();
+    let mut file = std::fs::File::create(folder.0.join("floor")).unwrap();
+    file.write_all(&vec![0; 16 << 20]).unwrap();
+    file.sync_all().unwrap();
+    let batch = vec![b'x'; 640_000];
+    let start = source.moment().boot;
+    for number in 0..BATCHES / 4 {
+        file.seek(SeekFrom::Start(number % 24 * 640_000)).unwrap();
+        file.write_all(&batch).unwrap();
+        file.sync_data().unwrap();
+    }
+    let took = source.moment().boot - start;
+    println!("the disk alone: {:.2} µs an event", took as f64 / (BATCHES / 4 * BATCH) as f64 / 1e3);
+}
+
 #[test]
 #[ignore = "prints figures"]
 fn speed() {
@@ -102,9 +120,42 @@ fn speed() {
         println!("requests of {max_bytes} bytes");
         measure("memory", Outbox::memory(), max_bytes);
         let folder = Folder::new("speed-full");
+        floor(&folder);
         measure("sqlite full", Outbox::sqlite(folder.file()), max_bytes);
         println!("  file {:?}", std::fs::metadata(folder.file()).map(|file| file.len() >> 20));
         let folder = Folder::new("speed-normal");
         measure("sqlite normal", Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal), max_bytes);
     }
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn speed_of_reopening() {
+    let folder = Folder::new("speed-reopen");
+    let source = SystemClock.into_source();
+    let outbox = || Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal);
+    let (depot, _) = open(outbox(), &source);
+    for number in 0..500 {
+        depot.accept(batch(&[b'x'; 1_200], number << 32), Vec::new()).unwrap();
+    }
+    drop(depot);
+    let start = source.moment().boot;
+    let (depot, _) = open(outbox(), &source);
+    let opened = source.moment().boot;
+    let mut events = 0;
+    loop {
+        let taken = depot.take(0, &Want { max_bytes: 1_000_000, ..ALL });
+        if taken.is_empty() {
+            break;
+        }
+        events += taken.len();
+        depot.settle(0, &tickets(&taken), Outcome::Delivered);
+        depot.tend();
+    }
+    let read = source.moment().boot;
+    println!(
+        "{events} events that wait: opened in {:.1} ms, read and removed in {:.2} µs an event",
+        (opened - start) as f64 / 1e6,
+        (read - opened) as f64 / events as f64 / 1e3
+    );
 }

@@ -326,6 +326,39 @@ fn a_full_disk_refuses_a_whole_batch_and_takes_the_next_once_there_is_room() {
     assert_eq!(rows[0].value, Some((accepted - 500).to_le_bytes().to_vec()), "the state of the last whole commit");
 }
 
+/// On a real file system that others have filled: `OTEL_SESSION_SMALL_DISK` names an empty folder of at most some MiB.
+#[test]
+fn a_disk_that_others_filled_costs_only_what_is_refused() {
+    let Some(disk) = std::env::var_os("OTEL_SESSION_SMALL_DISK") else {
+        println!("skipped: OTEL_SESSION_SMALL_DISK names no folder");
+        return;
+    };
+    let (file, filler) = (Path::new(&disk).join("outbox.db"), Path::new(&disk).join("filler"));
+    let (depot, _) = sqlite(&file);
+    depot.accept(vec![fresh(0, 0..100)], Vec::new()).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(b'x'), &mut std::fs::File::create(&filler).unwrap()).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let mut accepted: Vec<u128> = (0..100).collect();
+    let mut refused = 0;
+    for number in 1..200 {
+        match depot.accept(vec![fresh(0, number * 100..number * 100 + 100)], Vec::new()) {
+            Ok(()) => accepted.extend(number * 100..number * 100 + 100),
+            Err(error) => {
+                assert!(matches!(error, OutboxError::Full { .. }), "{error:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+    std::fs::remove_file(&filler).unwrap();
+    depot.accept(vec![fresh(0, 90_000..90_100)], Vec::new()).unwrap();
+    accepted.extend(90_000..90_100);
+    drop(depot);
+    let (depot, _) = sqlite(&file);
+    assert_eq!(numbers(&depot.take(0, &ALL)), accepted);
+    println!("{refused} refused, {} accepted", accepted.len());
+}
+
 #[test]
 fn the_file_shrinks_after_an_outage() {
     let folder = Folder::new("shrink");

@@ -1,0 +1,4 @@
+//! Snowplow trackers' POST bodies, judged.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| otel_session::collector::fuzzing::snowplow_post(data));

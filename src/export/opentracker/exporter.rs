@@ -1,0 +1,269 @@
+//! The exporter: from a batch of records to the outbox, in one transaction.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::logs::{LogBatch, LogExporter};
+
+use super::map::Mapper;
+use super::protocol::OpentrackerProtocol;
+use super::{Anonymity, OpentrackerExporterBuilder, settings};
+use crate::clock::Source;
+use crate::error::BuildError;
+use crate::export::delivery::{Callbacks, Courier, DeliverySettings};
+use crate::export::endpoint::Endpoint;
+use crate::export::opt_out::{OptOut, environment_opts_out};
+use crate::export::outbox::Depot;
+use crate::export::{Chunk, ExportReport};
+use crate::sync::Mutex;
+use crate::telemetry::{self, LossCounters, Losses};
+
+/// Exports logs with a `session.id` to Opentracker, from any log pipeline; also the handle to what it does.
+///
+/// A log provider takes the exporter for itself, so keep a clone: clones are handles to one exporter.
+///
+/// ```
+/// use opentelemetry_sdk::logs::SdkLoggerProvider;
+/// use otel_session::{OpentrackerExporter, Sessions};
+/// use std::time::Duration;
+///
+/// let exporter = OpentrackerExporter::builder().with_site("example.com").with_endpoint("http://127.0.0.1:8080").build()?;
+/// let sessions = Sessions::builder().build()?;
+/// let loggers = SdkLoggerProvider::builder().with_log_processor(sessions.batch_log_processor(exporter.clone())).build();
+/// // ...
+/// # drop(loggers);
+/// let report = exporter.shutdown(Duration::from_millis(10));
+/// println!("{report}");
+/// # Ok::<(), otel_session::BuildError>(())
+/// ```
+///
+/// What it accepts is in its outbox when `export()` returns, and `export()` never waits for the network. When the last clone
+/// is dropped, it shuts down as by [`shutdown`](Self::shutdown) with a short timeout.
+#[derive(Clone)]
+pub struct OpentrackerExporter {
+    shared: Arc<Shared>,
+}
+
+/// What the handles of an exporter share.
+struct Shared {
+    namespace: String,
+    mapper: Mapper,
+    resource: Mutex<Resource>,
+    anonymity: AtomicU8,
+    /// The environment asked not to be tracked.
+    suppressed: bool,
+    opted_out: AtomicBool,
+    opt_out: Vec<OptOut>,
+    depot: Arc<Depot>,
+    courier: Courier,
+    losses: Arc<LossCounters>,
+    source: Source,
+    closed: AtomicBool,
+}
+
+impl OpentrackerExporter {
+    /// Configures an exporter.
+    pub fn builder() -> OpentrackerExporterBuilder {
+        OpentrackerExporterBuilder::default()
+    }
+
+    /// Sends what waits. True once everything that was accepted before the call has left, also if that is nothing; false if
+    /// that took longer than `timeout`.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let sent = self.shared.courier.flush(timeout);
+        self.shared.depot.sync().is_ok() && sent
+    }
+
+    /// Accepts nothing more, sends what waits for at most `timeout`, and says what became of everything. What is then left
+    /// stays in a durable outbox; what is left in memory is counted as
+    /// [`Loss::EventUndelivered`](crate::Loss::EventUndelivered).
+    pub fn shutdown(&self, timeout: Duration) -> ExportReport {
+        self.shared.closed.store(true, Ordering::Release);
+        let courier = &self.shared.courier;
+        courier.shutdown(timeout);
+        // A store that cannot remove keeps what was delivered, and sends it again after the next start.
+        let _ = self.shared.depot.sync();
+        ExportReport::new(self.losses(), vec![courier.report()])
+    }
+
+    /// How many events wait.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.shared.courier.pending()
+    }
+
+    /// What was lost so far.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.shared.losses.read()
+    }
+
+    /// Exports the losses as the observable counter `otel_session.losses`.
+    pub fn observe(&self, meter: &Meter) {
+        telemetry::observe(meter, &self.shared.losses);
+    }
+
+    /// Changes what is said of the user, for the batches to come. What was accepted before is sent as it was accepted.
+    pub fn set_anonymous(&self, anonymity: Anonymity) {
+        self.shared.anonymity.store(anonymity.to_number(), Ordering::Release);
+    }
+
+    /// As long as it is set, every batch is dropped; that is no loss. What was accepted before is still delivered.
+    pub fn set_opt_out(&self, opt_out: bool) {
+        self.shared.opted_out.store(opt_out, Ordering::Release);
+    }
+
+    /// Stops sending; events go on being accepted and wait.
+    pub fn pause(&self) {
+        self.shared.courier.pause();
+    }
+
+    /// Sends again.
+    pub fn resume(&self) {
+        self.shared.courier.resume();
+    }
+}
+
+impl fmt::Debug for OpentrackerExporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpentrackerExporter")
+            .field("namespace", &self.shared.namespace)
+            .field("site", &self.shared.mapper.site)
+            .field("courier", &self.shared.courier)
+            .field("pending", &self.pending())
+            .field("losses", &self.losses().to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogExporter for OpentrackerExporter {
+    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
+        self.shared.accept(&batch)
+    }
+
+    /// Flushes, within `timeout`; the other handles go on.
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        if self.flush(timeout) { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        *self.shared.resource.lock() = resource.clone();
+    }
+}
+
+impl Shared {
+    /// Maps a batch and commits it to the outbox: all of it, or nothing.
+    fn accept(&self, batch: &LogBatch<'_>) -> OTelSdkResult {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        if self.is_out() {
+            return Ok(());
+        }
+        let now = self.source.moment().wall;
+        let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
+        let resource = self.resource.lock().clone();
+        let events =
+            batch.iter().filter_map(|(record, scope)| self.mapper.map(record, scope, &resource, anonymity, now));
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for event in events {
+            if chunks.last().is_none_or(|chunk| chunk.events.len() >= Chunk::MAX_EVENTS) {
+                chunks.push(Chunk::new(QUEUE, MODE, now));
+            }
+            if let Some(chunk) = chunks.last_mut() {
+                chunk.push(event.id, event.lane, &event.query);
+            }
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let accepted = self.depot.accept(chunks, Vec::new());
+        accepted.map_err(|error| OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")))
+    }
+
+    fn is_out(&self) -> bool {
+        self.suppressed || self.opted_out.load(Ordering::Acquire) || self.opt_out.iter().any(OptOut::is_out)
+    }
+}
+
+/// Checks the settings, opens the outbox and starts the delivery.
+pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerExporter, BuildError> {
+    let OpentrackerExporterBuilder { namespace, content, transport, outbox, source, hooks } = builder;
+    settings::check_namespace(&namespace)?;
+    settings::check_content(&content)?;
+    settings::check_transport(&transport)?;
+    let endpoint = Endpoint::parse("with_endpoint", &transport.endpoint)?;
+    let losses = Arc::new(LossCounters::default());
+    let protocol = OpentrackerProtocol {
+        method: transport.method,
+        root: settings::root(&endpoint)?,
+        headers: settings::headers(&transport.headers)?,
+        max_get_bytes: transport.max_get_bytes,
+        on_event_id: hooks.on_event_id,
+        losses: Arc::clone(&losses),
+    };
+    let delivery = DeliverySettings {
+        client: transport.client,
+        connect_timeout: transport.connect_timeout,
+        request_timeout: transport.request_timeout,
+        retry: transport.retry,
+        max_in_flight: transport.max_in_flight,
+        ..DeliverySettings::new(endpoint)
+    };
+    // Before the outbox is opened, so that a mistake leaves no file behind.
+    delivery.check()?;
+    let mapper = Mapper {
+        site: content.site,
+        proxy: content.proxy,
+        logs: content.logs,
+        skip_without_session: content.skip_without_session,
+        user_without_session: content.user_without_session,
+        max_age: settings::nanos(content.max_age),
+        old_records: content.old_records,
+        max_event_bytes: content.max_event_bytes,
+        filter: hooks.filter,
+        hook: hooks.mapping,
+        properties: content.properties,
+        renamed: content.renamed,
+        resource_attributes: content.resource_attributes,
+        losses: Arc::clone(&losses),
+        warned_of_age: AtomicBool::new(false),
+    };
+    let (depot, _) = Depot::open(outbox, 1, source.clone(), Arc::clone(&losses))?;
+    let callbacks = Callbacks { on_success: hooks.on_success, on_failure: hooks.on_failure };
+    let courier = Courier::start(
+        Arc::clone(&depot),
+        QUEUE,
+        Arc::new(protocol),
+        delivery,
+        source.clone(),
+        Arc::clone(&losses),
+        callbacks,
+    )?;
+    let suppressed = hooks.do_not_track && environment_opts_out(|name| std::env::var(name).ok());
+    Ok(OpentrackerExporter {
+        shared: Arc::new(Shared {
+            namespace,
+            mapper,
+            resource: Mutex::new(Resource::builder_empty().build()),
+            anonymity: AtomicU8::new(content.anonymity.to_number()),
+            suppressed,
+            opted_out: AtomicBool::new(false),
+            opt_out: hooks.opt_out,
+            depot,
+            courier,
+            losses,
+            source,
+            closed: AtomicBool::new(false),
+        }),
+    })
+}
+
+/// There is one collector, and one way to speak to it.
+const QUEUE: u16 = 0;
+const MODE: u8 = 0;

@@ -1,0 +1,308 @@
+//! The text of an event: one element of a request's `data`, in one pass.
+//!
+//! What is the same for every event is made once and copied; what differs is written in its place. Without base64 the inner
+//! JSON goes straight into the payload, escaped as it is written (see [`json`](super::json)).
+
+use opentelemetry_sdk::Resource;
+use uuid::Uuid;
+
+use super::fields::{Field, write_key, write_text};
+use super::hook::{MappedEvent, SelfDescribing};
+use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
+use super::map_settings::MapSettings;
+use super::record::{Attribute, Kind, Record, Rest};
+use super::subject_text::SubjectText;
+use super::url_safe::{UrlSafe, url_safe};
+use super::{Anonymity, EventStyle, data, entities, names, structured};
+
+/// Writes events; made of the settings once.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    pub(super) level: Level,
+    pub(super) bounds: Bounds,
+    base64: bool,
+    true_timestamps: bool,
+    /// `tv`, `tna`.
+    constant: Vec<u8>,
+    unstruct: Unstruct,
+    contexts_head: Vec<u8>,
+    contexts_tail: Vec<u8>,
+    pub(super) entities: entities::Pieces,
+    resource: Option<(Resource, ResourceText)>,
+    engine: UrlSafe,
+    scratch: Vec<u8>,
+}
+
+/// The beginnings and the end of self-describing events.
+#[derive(Debug)]
+struct Unstruct {
+    /// By [`Kind`].
+    heads: [Vec<u8>; 5],
+    /// Up to the schema, for events under other schemas.
+    before_schema: Vec<u8>,
+    after_schema: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+/// What a resource says, written once.
+#[derive(Debug, Default)]
+pub(super) struct ResourceText {
+    app_id: Vec<u8>,
+    /// Entities with a comma before each.
+    entities: Vec<u8>,
+    /// The same for events that do not name their user.
+    masked_entities: Vec<u8>,
+}
+
+/// An event to be written.
+#[derive(Debug)]
+pub(super) struct Event<'e, 'a> {
+    pub(super) id: Uuid,
+    pub(super) millis: i64,
+    pub(super) record: &'e Record<'a>,
+    pub(super) rest: &'e Rest<'a>,
+    pub(super) content: &'e MappedEvent,
+    pub(super) extra: &'e [SelfDescribing],
+    /// `duid`.
+    pub(super) user: Option<Uuid>,
+    /// `uid`, if it is not the subject's.
+    pub(super) user_id: Option<&'e str>,
+    pub(super) session: Option<entities::ClientSession>,
+    /// The session's id as the record has it, where the data keep it.
+    pub(super) session_text: Option<&'e str>,
+    pub(super) anonymity: Anonymity,
+}
+
+impl Encoder {
+    pub(super) fn new(settings: &MapSettings) -> Self {
+        let level = if settings.base64 { Level::Plain } else { Level::Quoted };
+        let mut constant = Vec::new();
+        write_text(&mut constant, "tv", &settings.tracker_version, 100);
+        write_text(&mut constant, "tna", &settings.namespace, 128);
+        Self {
+            level,
+            bounds: Bounds { text: settings.max_text_bytes, data: MAX_DATA_BYTES, non_finite: settings.non_finite },
+            base64: settings.base64,
+            true_timestamps: settings.true_timestamps,
+            constant,
+            unstruct: Unstruct::new(level, &settings.vendor),
+            contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
+            contexts_tail: level.piece("]}"),
+            entities: entities::Pieces::new(level, settings),
+            resource: None,
+            engine: url_safe(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Writes what a resource says, unless it is the one of the batch before.
+    pub(super) fn read_resource(&mut self, resource: &Resource, settings: &MapSettings) -> u64 {
+        if self.resource.as_ref().is_some_and(|(known, _)| known == resource) {
+            return 0;
+        }
+        let mut text = ResourceText::default();
+        let service = resource.get_ref(&names::SERVICE_NAME.into()).map(|name| name.as_str());
+        let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
+        let mut cuts = u64::from(write_text(&mut text.app_id, "aid", app_id, 255));
+        cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);
+        entities::of_resource(self, resource, settings, true, &mut text.masked_entities);
+        self.resource = Some((resource.clone(), text));
+        cuts
+    }
+
+    /// Appends an event; returns how many of its values were cut, replaced or left out.
+    pub(super) fn write(
+        &mut self,
+        it: &Event<'_, '_>,
+        subject: &SubjectText,
+        settings: &MapSettings,
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        let structured = structured::of(it, settings);
+        out.extend_from_slice(if structured.is_some() { b"{\"e\":\"se\"" } else { b"{\"e\":\"ue\"" });
+        write_key(out, "eid");
+        json::write_uuid(out, it.id);
+        out.extend_from_slice(b"\",\"dtm\":\"");
+        json::write_int(out, it.millis);
+        out.push(b'"');
+        if self.true_timestamps {
+            write_key(out, "ttm");
+            json::write_int(out, it.millis);
+            out.push(b'"');
+        }
+        out.extend_from_slice(&self.constant);
+        if let Some((_, resource)) = &self.resource {
+            out.extend_from_slice(&resource.app_id);
+        }
+        let mut cuts = atomic_fields(it, subject, &mut self.entities, out);
+        cuts += match structured {
+            Some(event) => structured::write(&event, out),
+            None => self.write_unstruct(it, settings, out),
+        };
+        cuts += self.write_contexts(it, settings, out);
+        out.push(b'}');
+        cuts
+    }
+
+    fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
+        self.within(out, "ue_px", "ue_pr", |encoder, out| {
+            let unstruct = &encoder.unstruct;
+            let mut json = Json::new(out, encoder.level, encoder.bounds);
+            match (it.content, &settings.style) {
+                (MappedEvent::SelfDescribing(own), _) => {
+                    json.raw(&unstruct.before_schema);
+                    json.string(&own.schema);
+                    json.raw(&unstruct.after_schema);
+                    json.json(&own.data);
+                }
+                (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
+                    json.raw(&unstruct.before_schema);
+                    json.string(&schema_of_name(vendor, it.record.name, version));
+                    json.raw(&unstruct.after_schema);
+                    data::write_attributes_as_data(&mut json, it);
+                }
+                _ => {
+                    json.raw(&unstruct.heads[it.record.kind as usize]);
+                    data::write(&mut json, it);
+                }
+            }
+            json.raw(&unstruct.tail);
+            json.cuts()
+        })
+    }
+
+    fn write_contexts(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
+        let resource = self.resource.as_ref().map_or(&[][..], |(_, text)| {
+            if it.anonymity.names_users() { &text.entities } else { &text.masked_entities }
+        });
+        let trace = settings.trace_entity && it.record.trace.is_some();
+        let browser = settings.browser_entity.then(|| entities::browser_context(it)).flatten();
+        let session = it.session.as_ref().filter(|session| session.attached);
+        if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {
+            return 0;
+        }
+        self.within(out, "cx", "co", |encoder, out| {
+            match session {
+                Some(session) => encoder.entities.write_session(session, out),
+                None => out.extend_from_slice(&encoder.contexts_head),
+            }
+            let first = out.len();
+            let mut json = Json::new(out, encoder.level, encoder.bounds);
+            if let Some((_, text)) = &encoder.resource {
+                json.raw(if it.anonymity.names_users() { &text.entities } else { &text.masked_entities });
+            }
+            if trace {
+                encoder.entities.write_trace(it.record, &mut json);
+            }
+            for entity in browser.iter().chain(it.extra) {
+                encoder.entities.write_own(entity, &mut json);
+            }
+            let cuts = json.cuts();
+            // Each further entity has a comma before it.
+            if session.is_none() && out.len() > first {
+                out.remove(first);
+            }
+            out.extend_from_slice(&encoder.contexts_tail);
+            cuts
+        })
+    }
+
+    /// Writes JSON as the value of a key: in base64url under the first, as a string under the second.
+    fn within(
+        &mut self,
+        out: &mut Vec<u8>,
+        base64: &str,
+        plain: &str,
+        write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64,
+    ) -> u64 {
+        let cuts;
+        if self.base64 {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            cuts = write(self, &mut scratch);
+            write_key(out, base64);
+            json::append_base64(out, &self.engine, &scratch);
+            self.scratch = scratch;
+        } else {
+            write_key(out, plain);
+            cuts = write(self, out);
+        }
+        out.push(b'"');
+        cuts
+    }
+}
+
+impl Unstruct {
+    fn new(level: Level, vendor: &str) -> Self {
+        let before = format!("{{\"schema\":\"{}\",\"data\":{{\"schema\":", names::UNSTRUCT_EVENT);
+        let head = |name: &str| {
+            level.piece(&format!("{before}\"iglu:{vendor}/{name}/jsonschema/{}\",\"data\":", names::OUR_VERSION))
+        };
+        Self {
+            heads: ["session_start", "session_end", "event", "log", "span"].map(head),
+            before_schema: level.piece(&before),
+            after_schema: level.piece(",\"data\":"),
+            tail: level.piece("}}"),
+        }
+    }
+}
+
+/// The schema of an event's name: what a schema's name may not hold becomes `_`.
+fn schema_of_name(vendor: &str, name: &str, version: &str) -> String {
+    let fits = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '-';
+    let name: String = name.chars().take(MAX_SCHEMA_NAME).map(|char| if fits(char) { char } else { '_' }).collect();
+    format!("iglu:{vendor}/{name}/jsonschema/{version}")
+}
+
+/// Platform, user, session, and what the record or the subject says of the device.
+fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entities::Pieces, out: &mut Vec<u8>) -> u64 {
+    let mut cuts = 0;
+    let named = it.anonymity.names_users();
+    out.extend_from_slice(&subject.platform);
+    match it.user_id {
+        Some(user_id) => cuts += u64::from(write_text(out, "uid", user_id, 255)),
+        None if named => out.extend_from_slice(&subject.user_id),
+        None => {}
+    }
+    if let Some(session) = &it.session {
+        out.extend_from_slice(&entities.session_text(session).fields);
+    } else if let Some(user) = it.user {
+        write_key(out, "duid");
+        json::write_uuid(out, user);
+        out.push(b'"');
+    }
+    let has_none = it.session.is_none() && it.record.known.session_id.is_none();
+    if has_none && it.anonymity.names_sessions() {
+        out.extend_from_slice(&subject.session);
+    }
+    if !it.record.known.has_fields {
+        out.extend_from_slice(if named { &subject.fields } else { &subject.masked_fields });
+        return cuts;
+    }
+    for field in Field::ALL {
+        if field.is_personal() && !named {
+            continue;
+        }
+        match &it.record.known.fields[field as usize] {
+            Some(value) if !value.is_empty() => cuts += u64::from(field.write(out, value)),
+            _ => out.extend_from_slice(&subject.by_field[field as usize]),
+        }
+    }
+    cuts
+}
+
+impl Event<'_, '_> {
+    /// Whether an attribute may stand in the event.
+    pub(super) fn shows(&self, key: &str) -> bool {
+        (self.anonymity.names_users() || !names::is_personal(key))
+            && (self.anonymity.names_sessions() || !names::is_of_session(key))
+    }
+
+    /// An attribute that is left.
+    pub(super) fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
+        self.rest.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+}
+
+/// The longest name that a schema is made of.
+const MAX_SCHEMA_NAME: usize = 255;

@@ -1,0 +1,486 @@
+//! Writes JSON straight into a buffer, also where the JSON stands inside a string of other JSON.
+//!
+//! `ue_pr` and `co` are JSON as a string within the payload's JSON. Writing it at that level in one go, each quotation mark
+//! as `\"`, costs a third of writing it and escaping it afterwards. In base64 the inner JSON is plain.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use opentelemetry::logs::AnyValue;
+use opentelemetry::{Array, Value};
+use uuid::Uuid;
+
+use super::NonFinite;
+
+/// How deep within strings the JSON stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Not within a string.
+    Plain,
+    /// Within a string of other JSON.
+    Quoted,
+}
+
+/// A writer of values that come from outside, within bounds.
+#[derive(Debug)]
+pub(super) struct Json<'a> {
+    out: &'a mut Vec<u8>,
+    level: Level,
+    bounds: Bounds,
+    /// Where in `out` no more members are begun.
+    full_at: usize,
+    /// Where in `out` the last text has to end, about.
+    end: usize,
+    cuts: u64,
+}
+
+/// What is taken of a value from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// The longest text, in bytes.
+    pub(super) text: usize,
+    /// All of the data, in bytes: at this length, no more members are begun. The last text may make it three times that.
+    pub(super) data: usize,
+    pub(super) non_finite: NonFinite,
+}
+
+impl Level {
+    /// Constant JSON, ready to be copied into a buffer.
+    pub(super) fn piece(self, json: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(json.len() + 32);
+        match self {
+            Self::Plain => out.extend_from_slice(json.as_bytes()),
+            Self::Quoted => _ = escape(&mut out, json, Level::Plain),
+        }
+        out
+    }
+
+    fn quote(self) -> &'static [u8] {
+        match self {
+            Self::Plain => b"\"",
+            Self::Quoted => b"\\\"",
+        }
+    }
+}
+
+impl<'a> Json<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>, level: Level, bounds: Bounds) -> Self {
+        let full_at = out.len() + bounds.data;
+        let end = full_at + bounds.data * 2;
+        Self { out, level, bounds, full_at, end, cuts: 0 }
+    }
+
+    /// How many values were cut, replaced or left out.
+    pub(super) fn cuts(&self) -> u64 {
+        self.cuts
+    }
+
+    /// Counts values that the caller left out.
+    pub(super) fn add_cuts(&mut self, cuts: u64) {
+        self.cuts += cuts;
+    }
+
+    /// Whether a further member would make the event too large; counts it as left out then.
+    pub(super) fn is_full(&mut self) -> bool {
+        let full = self.out.len() > self.full_at;
+        self.cuts += u64::from(full);
+        full
+    }
+
+    /// What is known to need no escape, or has been escaped for this level.
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// The key of a member of ours, which needs no escape, with the comma before it unless it is the first.
+    pub(super) fn fixed_key(&mut self, first: &mut bool, key: &'static str) {
+        let (before, after): (&[u8], &[u8]) = match self.level {
+            Level::Plain => (b",\"", b"\":"),
+            Level::Quoted => (b",\\\"", b"\\\":"),
+        };
+        self.raw(&before[usize::from(std::mem::take(first))..]);
+        self.raw(key.as_bytes());
+        self.raw(after);
+    }
+
+    /// The key of a member, with the comma before it unless it is the first.
+    pub(super) fn key(&mut self, first: &mut bool, key: &str) {
+        if !std::mem::take(first) {
+            self.raw(b",");
+        }
+        self.string(key);
+        self.raw(b":");
+    }
+
+    /// A text that is in bounds by its origin.
+    pub(super) fn string(&mut self, text: &str) {
+        self.raw(self.level.quote());
+        self.cuts += u64::from(escape(self.out, text, self.level));
+        self.raw(self.level.quote());
+    }
+
+    /// A text from outside.
+    pub(super) fn text(&mut self, text: &str) {
+        let cut = cut_bytes(text, self.bounds.text.min(self.room()));
+        self.cuts += u64::from(cut.len() < text.len());
+        self.string(cut);
+    }
+
+    /// How long a text may be, if every byte of it had to be escaped.
+    fn room(&self) -> usize {
+        const LONGEST_ESCAPE: usize = r"\\u0000".len();
+        self.end.saturating_sub(self.out.len()) / LONGEST_ESCAPE
+    }
+
+    /// A text from outside of which a schema takes a number of characters.
+    pub(super) fn short_text(&mut self, text: &str, characters: usize) {
+        let cut = cut_chars(text, characters);
+        self.cuts += u64::from(cut.len() < text.len());
+        self.string(cut);
+    }
+
+    pub(super) fn int(&mut self, value: i64) {
+        write_int(self.out, value);
+    }
+
+    pub(super) fn float(&mut self, value: f64) {
+        if value.is_finite() {
+            self.raw(ryu::Buffer::new().format_finite(value).as_bytes());
+            return;
+        }
+        self.cuts += 1;
+        match self.bounds.non_finite {
+            NonFinite::Null => self.raw(b"null"),
+            NonFinite::Text if value.is_nan() => self.string("NaN"),
+            NonFinite::Text if value > 0.0 => self.string("Infinity"),
+            NonFinite::Text => self.string("-Infinity"),
+        }
+    }
+
+    pub(super) fn bool(&mut self, value: bool) {
+        self.raw(if value { b"true" } else { b"false" });
+    }
+
+    /// The lowest digits of a number, in lower case.
+    pub(super) fn hex(&mut self, value: u128, digits: u32) {
+        self.raw(self.level.quote());
+        for place in (0..digits).rev() {
+            let digit = (value >> (place * 4)) & 15;
+            self.out.push(HEX[digit as usize]);
+        }
+        self.raw(self.level.quote());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let kept = &bytes[..bytes.len().min(self.bounds.text / 4 * 3).min(self.room())];
+        self.cuts += u64::from(kept.len() < bytes.len());
+        self.raw(self.level.quote());
+        append_base64(self.out, &STANDARD, kept);
+        self.raw(self.level.quote());
+    }
+
+    /// Any value of a log; beyond [`MAX_DEPTH`] it is `null`.
+    pub(super) fn any(&mut self, value: &AnyValue) {
+        self.any_within(value, MAX_DEPTH);
+    }
+
+    fn any_within(&mut self, value: &AnyValue, depth: usize) {
+        match value {
+            AnyValue::Int(value) => self.int(*value),
+            AnyValue::Double(value) => self.float(*value),
+            AnyValue::String(text) => self.text(text.as_str()),
+            AnyValue::Boolean(value) => self.bool(*value),
+            AnyValue::Bytes(bytes) => self.bytes(bytes),
+            AnyValue::ListAny(values) if depth > 0 => {
+                self.list(values.iter(), |json, value| json.any_within(value, depth - 1));
+            }
+            AnyValue::Map(members) if depth > 0 => {
+                self.raw(b"{");
+                let mut first = true;
+                for (key, value) in members.iter() {
+                    if self.is_full() {
+                        break;
+                    }
+                    self.member_key(&mut first, key.as_str());
+                    self.any_within(value, depth - 1);
+                }
+                self.raw(b"}");
+            }
+            _ => {
+                self.cuts += 1;
+                self.raw(b"null");
+            }
+        }
+    }
+
+    /// The key of a member that comes from outside.
+    pub(super) fn member_key(&mut self, first: &mut bool, key: &str) {
+        let cut = cut_bytes(key, MAX_KEY_BYTES);
+        self.cuts += u64::from(cut.len() < key.len());
+        self.key(first, cut);
+    }
+
+    /// Any value of a span or resource.
+    pub(super) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Bool(value) => self.bool(*value),
+            Value::I64(value) => self.int(*value),
+            Value::F64(value) => self.float(*value),
+            Value::String(text) => self.text(text.as_str()),
+            Value::Array(Array::Bool(values)) => self.list(values.iter(), |json, value| json.bool(*value)),
+            Value::Array(Array::I64(values)) => self.list(values.iter(), |json, value| json.int(*value)),
+            Value::Array(Array::F64(values)) => self.list(values.iter(), |json, value| json.float(*value)),
+            Value::Array(Array::String(values)) => self.list(values.iter(), |json, value| json.text(value.as_str())),
+            _ => {
+                self.cuts += 1;
+                self.raw(b"null");
+            }
+        }
+    }
+
+    fn list<T>(&mut self, values: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        self.raw(b"[");
+        for (index, value) in values.enumerate() {
+            if self.is_full() {
+                break;
+            }
+            if index > 0 {
+                self.raw(b",");
+            }
+            write(self, value);
+        }
+        self.raw(b"]");
+    }
+
+    /// The data of an application's own event or entity. They are not cut, since a schema describes them; their depth
+    /// has been checked.
+    pub(super) fn json(&mut self, value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Null => self.raw(b"null"),
+            serde_json::Value::Bool(value) => self.bool(*value),
+            serde_json::Value::Number(number) => self.raw(number.to_string().as_bytes()),
+            serde_json::Value::String(text) => self.string(text),
+            serde_json::Value::Array(values) => {
+                self.raw(b"[");
+                for (index, value) in values.iter().enumerate() {
+                    if index > 0 {
+                        self.raw(b",");
+                    }
+                    self.json(value);
+                }
+                self.raw(b"]");
+            }
+            serde_json::Value::Object(members) => {
+                self.raw(b"{");
+                let mut first = true;
+                for (key, value) in members {
+                    self.key(&mut first, key);
+                    self.json(value);
+                }
+                self.raw(b"}");
+            }
+        }
+    }
+}
+
+/// Whether a value is nested no deeper than an event's data may be.
+pub(super) fn is_shallow(value: &serde_json::Value, depth: usize) -> bool {
+    match value {
+        serde_json::Value::Array(values) => depth > 0 && values.iter().all(|it| is_shallow(it, depth - 1)),
+        serde_json::Value::Object(members) => depth > 0 && members.values().all(|it| is_shallow(it, depth - 1)),
+        _ => true,
+    }
+}
+
+/// Appends a text as the contents of a JSON string; true if something of it had to be replaced.
+///
+/// U+0000 becomes U+FFFD: the common warehouses refuse it, also where it is escaped.
+pub(super) fn escape(out: &mut Vec<u8>, text: &str, level: Level) -> bool {
+    let bytes = text.as_bytes();
+    let mut replaced = false;
+    let mut done = 0;
+    while let Some(at) = first_special(&bytes[done..]) {
+        out.extend_from_slice(&bytes[done..done + at]);
+        done += at + 1;
+        replaced |= escape_byte(out, bytes[done - 1], level);
+    }
+    out.extend_from_slice(&bytes[done..]);
+    replaced
+}
+
+#[inline(never)]
+fn escape_byte(out: &mut Vec<u8>, byte: u8, level: Level) -> bool {
+    let backslash: &[u8] = if level == Level::Plain { b"\\" } else { b"\\\\" };
+    match byte {
+        0 => {
+            out.extend_from_slice("\u{FFFD}".as_bytes());
+            return true;
+        }
+        b'"' if level == Level::Plain => out.extend_from_slice(b"\\\""),
+        b'"' => out.extend_from_slice(b"\\\\\\\""),
+        b'\\' => {
+            out.extend_from_slice(backslash);
+            out.extend_from_slice(backslash);
+        }
+        _ => {
+            out.extend_from_slice(backslash);
+            match byte {
+                b'\n' => out.push(b'n'),
+                b'\r' => out.push(b'r'),
+                b'\t' => out.push(b't'),
+                _ => {
+                    let [high, low] = [byte >> 4, byte & 15].map(|digit| HEX[usize::from(digit)]);
+                    out.extend_from_slice(&[b'u', b'0', b'0', high, low]);
+                }
+            }
+        }
+    }
+    false
+}
+
+/// Where the first byte stands that a JSON string cannot hold as it is.
+#[inline]
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let (quote, backslash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
+        // Each term sets the high bit of a byte that is below 0x20, a quotation mark or a backslash. Borrows can set it
+        // in bytes above such a one, never below, so the lowest is right.
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let quote = quote.wrapping_sub(ONES) & !quote;
+        let backslash = backslash.wrapping_sub(ONES) & !backslash;
+        let special = (control | quote | backslash) & HIGH;
+        if special != 0 {
+            return Some(index * 8 + (special.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\')?;
+    Some(words.len() * 8 + at)
+}
+
+/// The longest beginning of at most so many bytes.
+pub(super) fn cut_bytes(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The longest beginning of at most so many characters.
+pub(super) fn cut_chars(text: &str, characters: usize) -> &str {
+    if text.len() <= characters {
+        return text;
+    }
+    text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
+}
+
+pub(super) fn write_int(out: &mut Vec<u8>, value: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+pub(super) fn write_uuid(out: &mut Vec<u8>, id: Uuid) {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut buffer).as_bytes());
+}
+
+pub(super) fn append_base64(out: &mut Vec<u8>, engine: &impl Engine, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    let written = engine.encode_slice(bytes, &mut out[start..]).unwrap_or(0);
+    out.truncate(start + written);
+}
+
+/// A time as ISO 8601 in UTC with milliseconds: `2026-11-22T04:34:39.000Z`. Right for the years 0 to 9999.
+pub(super) fn iso_time(millis: i64) -> [u8; 24] {
+    let days = millis.div_euclid(86_400_000);
+    let in_day = millis.rem_euclid(86_400_000);
+    let (year, month, day) = civil(days);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |at: usize, digits: usize, mut value: i64| {
+        for place in (at..at + digits).rev() {
+            text[place] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+            value /= 10;
+        }
+    };
+    put(0, 4, year);
+    put(5, 2, month);
+    put(8, 2, day);
+    put(11, 2, in_day / 3_600_000);
+    put(14, 2, in_day / 60_000 % 60);
+    put(17, 2, in_day / 1000 % 60);
+    put(20, 3, in_day % 1000);
+    text
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar: the months are counted from March, so
+/// that the leap day is the last of a year.
+fn civil(days: i64) -> (i64, i64, i64) {
+    const DAYS_IN_400_YEARS: i64 = 146_097;
+    let since_march_0000 = days + 719_468;
+    let era = since_march_0000.div_euclid(DAYS_IN_400_YEARS);
+    let day_of_era = since_march_0000.rem_euclid(DAYS_IN_400_YEARS);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Enrich takes 40 levels; ours around a value are 5.
+pub(super) const MAX_DEPTH: usize = 24;
+
+/// When an event's data are full: three times that, in base64, is still below the 1,000,000 bytes that a pipeline takes.
+pub(super) const MAX_DATA_BYTES: usize = 220_000;
+
+/// The longest key of an attribute.
+const MAX_KEY_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_reads_as_what_it_was(text in "(?s).{0,64}") {
+            let expected = text.replace('\0', "\u{FFFD}");
+            let mut once = b"\"".to_vec();
+            escape(&mut once, &text, Level::Plain);
+            once.push(b'"');
+            prop_assert_eq!(&serde_json::from_slice::<String>(&once).unwrap(), &expected);
+
+            let mut twice = b"\"".to_vec();
+            twice.extend(Level::Quoted.piece("\""));
+            escape(&mut twice, &text, Level::Quoted);
+            twice.extend(Level::Quoted.piece("\""));
+            twice.push(b'"');
+            let inner = serde_json::from_slice::<String>(&twice).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<String>(&inner).unwrap(), &expected);
+        }
+    }
+
+    #[test]
+    fn times_are_written_in_utc_with_milliseconds() {
+        let text = |millis| String::from_utf8(iso_time(millis).to_vec()).unwrap();
+        assert_eq!(text(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(text(-1), "1969-12-31T23:59:59.999Z");
+        assert_eq!(text(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(text(1_795_164_538_129), "2026-11-20T08:48:58.129Z");
+        assert_eq!(text(-62_135_596_800_000), "0001-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut_bytes("a✓b", 3), "a");
+        assert_eq!(cut_bytes("a✓b", 4), "a✓");
+        assert_eq!(cut_chars("✓✓✓", 2), "✓✓");
+        assert_eq!(cut_chars("✓✓", 2), "✓✓");
+    }
+}

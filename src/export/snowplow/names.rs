@@ -1,0 +1,60 @@
+//! Names of attributes that other conventions define, and schemas of Snowplow's own.
+
+/// `log.record.uid`: a globally unique id of a log record.
+pub(super) const LOG_RECORD_UID: &str = "log.record.uid";
+/// `event.name`: where an event's name stood before records had a field for it.
+pub(super) const EVENT_NAME: &str = "event.name";
+/// `service.name` of a resource.
+pub(super) const SERVICE_NAME: &str = "service.name";
+/// `service.version` of a resource.
+pub(super) const SERVICE_VERSION: &str = "service.version";
+
+/// An attribute of this prefix and a field's protocol key sets that field: `snowplow.page`, `snowplow.tz`.
+pub(super) const FIELD_PREFIX: &str = "snowplow.";
+
+/// Whether the browser takes cookies, for `browser_context`.
+pub(super) const COOKIES_ENABLED: &str = "snowplow.cookies_enabled";
+/// Whether the browser is online, for `browser_context`.
+pub(super) const ONLINE: &str = "snowplow.online";
+
+/// `devicePixelRatio` of `browser_context`.
+pub(super) const DEVICE_PIXEL_RATIO: &str = "snowplow.device_pixel_ratio";
+/// `documentLanguage` of `browser_context`.
+pub(super) const DOCUMENT_LANGUAGE: &str = "snowplow.document_language";
+/// `webdriver` of `browser_context`.
+pub(super) const WEBDRIVER: &str = "snowplow.webdriver";
+/// `deviceMemory` of `browser_context`, in GB.
+pub(super) const DEVICE_MEMORY: &str = "snowplow.device_memory";
+/// `hardwareConcurrency` of `browser_context`.
+pub(super) const HARDWARE_CONCURRENCY: &str = "snowplow.hardware_concurrency";
+/// `tabId` of `browser_context`.
+pub(super) const TAB_ID: &str = "snowplow.tab_id";
+
+/// The version of our schemas.
+pub(super) const OUR_VERSION: &str = "1-0-0";
+
+pub(super) const UNSTRUCT_EVENT: &str = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0";
+pub(super) const CONTEXTS: &str = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1";
+pub(super) const CLIENT_SESSION: &str = "iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2";
+pub(super) const APPLICATION: &str = "iglu:com.snowplowanalytics.snowplow/application/jsonschema/1-0-0";
+pub(super) const BROWSER_CONTEXT: &str = "iglu:com.snowplowanalytics.snowplow/browser_context/jsonschema/2-0-0";
+
+/// Whether an attribute says who the user is: it stands in no event that does not name its user.
+pub(super) fn is_personal(key: &str) -> bool {
+    const OTHERS: [&str; 8] = [
+        crate::semconv::APP_INSTALLATION_ID,
+        crate::semconv::SESSION_PREVIOUS_ID,
+        "client.address",
+        "device.id",
+        "enduser",
+        "network.peer.address",
+        "source.address",
+        "user",
+    ];
+    key.starts_with("user.") || key.starts_with("enduser.") || OTHERS.contains(&key)
+}
+
+/// Whether an attribute says which session it is: it stands in no event that does not name its session.
+pub(super) fn is_of_session(key: &str) -> bool {
+    key.starts_with("session.") || key == crate::semconv::OTEL_SESSION_INDEX
+}

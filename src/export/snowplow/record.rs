@@ -1,0 +1,258 @@
+//! A log or span, read once: what it says about its session, its user and the fields of a Snowplow event, and the rest.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use opentelemetry::logs::AnyValue;
+use opentelemetry::{InstrumentationScope, SpanId, TraceId, Value};
+use opentelemetry_sdk::logs::SdkLogRecord;
+use opentelemetry_sdk::trace::SpanData;
+
+use super::fields::Field;
+use super::names;
+use crate::{clock, semconv};
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    SessionStart,
+    SessionEnd,
+    Event,
+    Log,
+    Span,
+}
+
+/// A value of a log's or a span's attribute.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attribute<'a> {
+    Any(&'a AnyValue),
+    Value(&'a Value),
+}
+
+/// A record, read.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    pub(super) kind: Kind,
+    /// The event's or span's name; empty for a plain log.
+    pub(super) name: &'a str,
+    /// When it happened, in milliseconds since 1970; `None` if the record does not know.
+    pub(super) millis: Option<i64>,
+    pub(super) known: Known<'a>,
+    pub(super) trace: Option<(TraceId, SpanId)>,
+    pub(super) scope: &'a InstrumentationScope,
+    pub(super) source: Source<'a>,
+    /// Attributes that were given twice; the last one counts.
+    pub(super) duplicates: u64,
+}
+
+/// Where a record comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    Log(&'a SdkLogRecord),
+    Span(&'a SpanData),
+    /// The end of a session that its successor's start implies.
+    Implied,
+}
+
+/// The attributes that mean something here.
+#[derive(Debug, Default)]
+pub(super) struct Known<'a> {
+    pub(super) session_id: Option<&'a str>,
+    pub(super) previous_id: Option<&'a str>,
+    pub(super) user_id: Option<Cow<'a, str>>,
+    pub(super) installation_id: Option<&'a str>,
+    pub(super) index: Option<i64>,
+    pub(super) record_id: Option<&'a str>,
+    pub(super) event_name: Option<&'a str>,
+    /// By [`Field`].
+    pub(super) fields: [Option<Cow<'a, str>>; Field::COUNT],
+    /// Whether there is any of them.
+    pub(super) has_fields: bool,
+}
+
+/// The attributes that are left; kept over a batch, so that it allocates once.
+pub(super) type Rest<'a> = Vec<(&'a str, Attribute<'a>)>;
+
+impl<'a> Record<'a> {
+    /// Reads a log. Fills `rest`.
+    pub(super) fn of_log(
+        record: &'a SdkLogRecord,
+        scope: &'a InstrumentationScope,
+        network_user: Option<&str>,
+        rest: &mut Rest<'a>,
+    ) -> Self {
+        let attributes = record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
+        let (mut known, duplicates) = Known::read(attributes, network_user, rest);
+        if known.session_id.is_none() {
+            known.read_body(record.body());
+        }
+        let name = record.event_name().filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
+        let kind = match name {
+            "" => Kind::Log,
+            semconv::EVENT_SESSION_START => Kind::SessionStart,
+            semconv::EVENT_SESSION_END => Kind::SessionEnd,
+            _ => Kind::Event,
+        };
+        let millis = record.timestamp().and_then(millis).or_else(|| record.observed_timestamp().and_then(millis));
+        let trace = record.trace_context().map(|it| (it.trace_id, it.span_id)).filter(|it| it.0 != TraceId::INVALID);
+        Self { kind, name, millis, known, trace, scope, source: Source::Log(record), duplicates }
+    }
+
+    /// Reads a span. Fills `rest`.
+    pub(super) fn of_span(span: &'a SpanData, network_user: Option<&str>, rest: &mut Rest<'a>) -> Self {
+        let attributes = span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
+        let (known, duplicates) = Known::read(attributes, network_user, rest);
+        let context = &span.span_context;
+        Self {
+            kind: Kind::Span,
+            name: &span.name,
+            millis: millis(span.start_time),
+            known,
+            trace: context.is_valid().then(|| (context.trace_id(), context.span_id())),
+            scope: &span.instrumentation_scope,
+            source: Source::Span(span),
+            duplicates,
+        }
+    }
+
+    /// Whether it is one of the two events of a session.
+    pub(super) fn is_of_session(&self) -> bool {
+        matches!(self.kind, Kind::SessionStart | Kind::SessionEnd)
+    }
+}
+
+/// Milliseconds since 1970. The beginning of 1970 is what producers write that do not know the time.
+fn millis(time: SystemTime) -> Option<i64> {
+    Some(clock::to_nanos(time).div_euclid(1_000_000)).filter(|millis| *millis != 0)
+}
+
+impl<'a> Known<'a> {
+    fn read(
+        attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>,
+        network_user: Option<&str>,
+        rest: &mut Rest<'a>,
+    ) -> (Self, u64) {
+        const FEW: usize = 32;
+        let mut known = Self::default();
+        let mut duplicates = 0;
+        let mut places: HashMap<&'a str, usize> = HashMap::new();
+        rest.clear();
+        for (key, value) in attributes {
+            if known.take(key, value) {
+                continue;
+            }
+            if network_user == Some(key) {
+                if let Some(text) = value.text() {
+                    known.fields[Field::NetworkUser as usize] = Some(text);
+                    known.has_fields = true;
+                    continue;
+                }
+            }
+            // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
+            let earlier = if rest.len() < FEW {
+                rest.iter().position(|(earlier, _)| *earlier == key)
+            } else {
+                if places.is_empty() {
+                    places.extend(rest.iter().enumerate().map(|(place, (key, _))| (*key, place)));
+                }
+                let place = places.insert(key, rest.len());
+                if let Some(place) = place {
+                    places.insert(key, place);
+                }
+                place
+            };
+            match earlier {
+                Some(place) => {
+                    rest[place].1 = value;
+                    duplicates += 1;
+                }
+                None => rest.push((key, value)),
+            }
+        }
+        (known, duplicates)
+    }
+
+    /// Takes an attribute that means something here and has the right type; others stay with the rest.
+    fn take(&mut self, key: &'a str, value: Attribute<'a>) -> bool {
+        // By length first: most attributes are told from all of these by it.
+        match key.len() {
+            7 | 8 | 10 | 14 | 16 | 18 | 19 => {}
+            _ if key.starts_with(names::FIELD_PREFIX) => {}
+            _ => return false,
+        }
+        match key {
+            semconv::SESSION_ID => put(&mut self.session_id, value.str().filter(|it| !it.is_empty())),
+            semconv::SESSION_PREVIOUS_ID => put(&mut self.previous_id, value.str().filter(|it| !it.is_empty())),
+            semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
+            semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str()),
+            semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
+            names::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
+            names::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
+            _ => {
+                let Some(field) = Field::of_attribute(key) else { return false };
+                let fits = put(&mut self.fields[field as usize], value.text());
+                self.has_fields |= fits;
+                fits
+            }
+        }
+    }
+
+    /// Reads ids from the members of the body, where older conventions put them.
+    fn read_body(&mut self, body: Option<&'a AnyValue>) {
+        let Some(AnyValue::Map(members)) = body else { return };
+        let member = |key: &str| members.get(key).map(Attribute::Any);
+        let text = |key: &str| member(key).and_then(Attribute::str).filter(|it| !it.is_empty());
+        self.session_id = text(semconv::SESSION_ID);
+        self.previous_id = self.previous_id.or_else(|| text(semconv::SESSION_PREVIOUS_ID));
+        self.installation_id = self.installation_id.or_else(|| text(semconv::APP_INSTALLATION_ID));
+        self.index = self.index.or_else(|| member(semconv::OTEL_SESSION_INDEX).and_then(Attribute::int));
+        if self.user_id.is_none() {
+            self.user_id = member(semconv::USER_ID).and_then(Attribute::text).filter(|it| !it.is_empty());
+        }
+    }
+}
+
+/// Takes a value of the right type.
+fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let fits = value.is_some();
+    if fits {
+        *place = value;
+    }
+    fits
+}
+
+impl<'a> Attribute<'a> {
+    pub(super) fn str(self) -> Option<&'a str> {
+        match self {
+            Self::Any(AnyValue::String(text)) | Self::Value(Value::String(text)) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn int(self) -> Option<i64> {
+        match self {
+            Self::Any(AnyValue::Int(value)) | Self::Value(Value::I64(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn bool(self) -> Option<bool> {
+        match self {
+            Self::Any(AnyValue::Boolean(value)) | Self::Value(Value::Bool(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn float(self) -> Option<f64> {
+        match self {
+            Self::Any(AnyValue::Double(value)) | Self::Value(Value::F64(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A text, or a whole number as one: user ids and sizes are often numbers.
+    fn text(self) -> Option<Cow<'a, str>> {
+        self.str().map(Cow::Borrowed).or_else(|| self.int().map(|value| Cow::Owned(value.to_string())))
+    }
+}

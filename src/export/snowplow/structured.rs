@@ -1,0 +1,94 @@
+//! Structured events: five fields that every pipeline knows, for those without our schemas.
+
+use super::EventStyle;
+use super::encode::Event;
+use super::fields::write_text;
+use super::hook::{MappedEvent, StructuredEvent};
+use super::map_settings::MapSettings;
+use super::record::{Attribute, Kind, Source};
+use crate::{clock, semconv};
+use opentelemetry::logs::AnyValue;
+
+/// The structured event that an event becomes, if it is to be one.
+///
+/// | | `se_ca` | `se_ac` | `se_la` | `se_pr` | `se_va` |
+/// |---|---|---|---|---|---|
+/// | event of a session | `session` | name | why it ended | the session's id as the record has it | seconds |
+/// | event | scope, else `event` | name | body if a text, else severity | the same | |
+/// | log | scope, else `log` | severity, else `log` | body if a text | the same | |
+/// | span | scope, else `span` | name | status message | the same | milliseconds |
+pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<StructuredEvent> {
+    match it.content {
+        MappedEvent::Structured(event) => return Some(event.clone()),
+        MappedEvent::SelfDescribing(_) => return None,
+        MappedEvent::Usual | MappedEvent::Skip if settings.style != EventStyle::Structured => return None,
+        MappedEvent::Usual | MappedEvent::Skip => {}
+    }
+    let record = it.record;
+    let scope = |or: &str| if record.scope.name().is_empty() { or.to_owned() } else { record.scope.name().to_owned() };
+    let (category, fallback) = match record.kind {
+        Kind::SessionStart | Kind::SessionEnd => ("session".to_owned(), record.name),
+        Kind::Event => (scope("event"), "event"),
+        Kind::Log => (scope("log"), "log"),
+        Kind::Span => (scope("span"), "span"),
+    };
+    let mut severity = None;
+    let mut body = None;
+    let (mut label, mut value) = (None, None);
+    match record.source {
+        Source::Log(log) => {
+            severity = log.severity_text().or_else(|| log.severity_number().map(|severity| severity.name()));
+            body =
+                log.body().and_then(|body| if let AnyValue::String(text) = body { Some(text.as_str()) } else { None });
+        }
+        Source::Span(span) => {
+            if let opentelemetry::trace::Status::Error { description } = &span.status {
+                label = Some(description.clone().into_owned());
+            }
+            let nanos = clock::to_nanos(span.end_time).saturating_sub(clock::to_nanos(span.start_time));
+            #[allow(clippy::cast_precision_loss)] // milliseconds of a span
+            let millis = (nanos.max(0) / 1_000_000) as f64;
+            value = Some(millis);
+        }
+        Source::Implied => {}
+    }
+    if record.is_of_session() {
+        label = it.attribute(semconv::OTEL_SESSION_END_REASON).and_then(Attribute::str).map(str::to_owned);
+        value = it.attribute(semconv::OTEL_SESSION_DURATION).and_then(Attribute::float);
+    }
+    let action = match record.kind {
+        Kind::Log => severity.unwrap_or(fallback),
+        _ if record.name.trim().is_empty() => fallback,
+        _ => record.name,
+    };
+    Some(StructuredEvent {
+        category,
+        action: action.to_owned(),
+        label: label.or_else(|| body.map(str::to_owned)).or_else(|| severity.map(str::to_owned)),
+        property: record.known.session_id.filter(|_| it.anonymity.names_sessions()).map(str::to_owned),
+        value,
+    })
+}
+
+/// Appends its fields; returns how many were cut, replaced or left out.
+pub(super) fn write(event: &StructuredEvent, out: &mut Vec<u8>) -> u64 {
+    let texts = [
+        ("se_ca", Some(&event.category), 1000),
+        ("se_ac", Some(&event.action), 1000),
+        ("se_la", event.label.as_ref(), 4096),
+        ("se_pr", event.property.as_ref(), 1000),
+    ];
+    let mut cuts = 0;
+    for (key, text, limit) in texts {
+        cuts += u64::from(write_text(out, key, text.map_or("", String::as_str), limit));
+    }
+    match event.value {
+        // Written without an exponent, within what a decimal column takes.
+        Some(value) if value.is_finite() && value.abs() < 1e15 => {
+            write_text(out, "se_va", &value.to_string(), usize::MAX);
+        }
+        Some(_) => cuts += 1,
+        None => {}
+    }
+    cuts
+}

@@ -1,0 +1,217 @@
+//! Who the user is, which session it is, and what is said of both under anonymity.
+
+use serde_json::json;
+
+use super::super::{Anonymity, ID_NAMESPACE, SessionIdPolicy, StorageMechanism, Subject};
+use super::schemas::assert_good;
+use super::*;
+
+const INSTALLATION: &str = "2AB2916D-A51F-4AC8-80EE-45AC31A28092";
+
+#[test]
+fn the_user_is_the_installation_else_derived_from_the_user_id_else_our_own_installation() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let ada = Uuid::new_v5(&ID_NAMESPACE, b"ada").to_string();
+    let known = with(with(event_of(A), "app.installation.id", INSTALLATION), "user.id", "ada");
+    let sent = bridge.send_one(known);
+    assert_good(&sent);
+    assert_eq!(sent.field("duid"), Some(INSTALLATION.to_lowercase().as_str()));
+    assert_eq!(sent.field("uid"), Some("ada"));
+    let sent = bridge.send_one(with(with(event_of(A), "app.installation.id", "not a uuid"), "user.id", "ada"));
+    assert_good(&sent);
+    assert_eq!(sent.field("duid"), Some(ada.as_str()));
+    assert_eq!(sent.session()["userId"], ada);
+    assert_eq!(bridge.mapper.installation_id(), None, "it is made when it is needed");
+    let own = bridge.send_one(event_of(A));
+    assert_good(&own);
+    assert_eq!(own.field("duid"), bridge.mapper.installation_id().map(|it| it.to_string()).as_deref());
+    assert_eq!(own.field("uid"), None);
+    bridge.restart();
+    assert_eq!(bridge.send_one(event_of(A)).field("duid"), own.field("duid"), "it is stored");
+}
+
+#[test]
+fn a_refused_batch_does_not_make_a_second_installation_id() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let first = bridge.try_send(&[event_of(A)]);
+    bridge.mapper.roll_back();
+    let second = bridge.send_one(event_of(A));
+    assert_eq!(first[0].field("duid"), second.field("duid"));
+    bridge.restart();
+    assert_eq!(bridge.send_one(event_of(A)).field("duid"), second.field("duid"));
+}
+
+#[test]
+fn a_subject_names_the_user_where_records_do_not() {
+    let subject = Subject::new().with_domain_user_id(INSTALLATION);
+    let mut bridge = Bridge::new(MapSettings { subject, ..MapSettings::default() });
+    let sent = bridge.send_one(event_of(A));
+    assert_good(&sent);
+    assert_eq!(sent.field("duid"), Some(INSTALLATION.to_lowercase().as_str()));
+    bridge.mapper.set_subject(Subject::new().with_domain_user_id("any text").with_user_id("ada"));
+    let sent = bridge.send_one(event_of(A));
+    assert_good(&sent);
+    assert_eq!(sent.field("duid"), Some(Uuid::new_v5(&ID_NAMESPACE, b"ada").to_string().as_str()));
+    bridge.mapper.set_subject(Subject::new().with_domain_user_id("any text"));
+    let sent = bridge.send_one(event_of(A));
+    assert_eq!(sent.field("duid"), Some(Uuid::new_v5(&ID_NAMESPACE, b"any text").to_string().as_str()));
+}
+
+/// Behaviour 96.
+#[test]
+fn session_ids_that_are_not_uuids_follow_the_policy() {
+    let bad =
+        ["1234567891234", "00000000-0000-0000-0000-000000000000", "aaaaaaaa00004000800000000000000a", "a\nb\u{1}"];
+    for id in bad {
+        for (policy, expected) in [
+            (SessionIdPolicy::UuidV5, Some(Some(Uuid::new_v5(&ID_NAMESPACE, id.as_bytes()).to_string()))),
+            (SessionIdPolicy::Exact, None),
+            (SessionIdPolicy::Omit, Some(None)),
+        ] {
+            let mut bridge = Bridge::new(MapSettings { session_ids: policy, ..MapSettings::default() });
+            let sent = bridge.send(&[start(id, None), event_of(id)]);
+            sent.iter().for_each(assert_good);
+            for payload in &sent {
+                assert_eq!(payload.data()["sessionId"], id, "the data keep the text");
+                assert_eq!(
+                    payload.entity("client_session").is_some(),
+                    expected == Some(payload.field("sid").map(str::to_owned)) && policy != SessionIdPolicy::Omit
+                );
+            }
+            let sids: Vec<_> = sent.iter().map(|it| it.field("sid").map(str::to_owned)).collect();
+            assert_eq!(sids, expected.map_or(vec![], |id| vec![id.clone(), id]), "{id:?} {policy:?}");
+            assert_eq!(bridge.lost(Loss::EventSessionId), if policy == SessionIdPolicy::Exact { 2 } else { 0 });
+        }
+    }
+    let mut bridge = Bridge::new(MapSettings { session_ids: SessionIdPolicy::Exact, ..MapSettings::default() });
+    let sent = bridge.send_one(start(&A.to_uppercase(), None));
+    assert_good(&sent);
+    assert_eq!(sent.field("sid"), Some(A), "case is not a reason to refuse");
+    assert_eq!(bridge.send_one(event_of(A)).event_index(), Some(2), "nor to tell sessions apart");
+}
+
+/// Behaviours 9 and 33.
+#[test]
+fn with_session_tracking_events_and_stored_rows_say_the_session_but_not_the_user() {
+    let settings = MapSettings { anonymity: Anonymity::with_session_tracking(), ..personal() };
+    let mut bridge = Bridge::new(settings);
+    let sent = bridge.send(&[personal_record(start(A, None)), personal_record(start(B, Some(A))), event_of(B)]);
+    for (payload, index) in sent.iter().zip(["1", "2", "2"]) {
+        assert_good(payload);
+        assert_eq!(payload.session()["userId"], Uuid::nil().to_string());
+        assert_eq!(payload.session()["previousSessionId"], json!(null));
+        assert_eq!(payload.field("vid"), Some(index));
+        assert_nothing_personal(payload);
+    }
+    assert_eq!(sent[2].event_index(), Some(2));
+    assert_eq!(bridge.mapper.installation_id(), None);
+    let ada = Uuid::new_v5(&ID_NAMESPACE, b"ada");
+    for row in bridge.stored() {
+        let bytes = [row.key, row.value.unwrap()].concat();
+        for secret in [A.parse::<Uuid>().unwrap(), ada, INSTALLATION.parse().unwrap()] {
+            let first = bytes.windows(16).filter(|it| *it == secret.as_bytes()).count();
+            // A's own row has its id as the key; nothing may link it to B or to a user.
+            let own = usize::from(secret.to_string() == A && bytes.ends_with(&[]) && row.table == 1);
+            assert!(first <= own, "{secret} stands in a row of table {}", row.table);
+        }
+    }
+}
+
+/// Behaviour 10.
+#[test]
+fn full_anonymity_says_neither_and_stores_nothing() {
+    let mut bridge = Bridge::new(MapSettings { anonymity: Anonymity::full(), ..personal() });
+    let sent = bridge.send(&[personal_record(start(A, None)), personal_record(event_of("7")), event_of(A), end(A)]);
+    assert_eq!(sent.len(), 4);
+    for payload in &sent {
+        assert_good(payload);
+        assert_eq!((payload.field("sid"), payload.field("vid"), payload.entity("client_session")), (None, None, None));
+        assert_nothing_personal(payload);
+        assert!(!format!("{payload:?}").contains(A), "{payload:?}");
+    }
+    assert_eq!(bridge.mapped.sessions, []);
+    assert!(bridge.rows.is_empty());
+}
+
+/// Behaviour 22.
+#[test]
+fn the_session_goes_on_when_anonymity_ends_and_events_keep_the_mode_they_came_in() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let first = bridge.send_one(start(A, None));
+    assert_eq!(bridge.mapped.events[0].mode, 0);
+    bridge.mapper.set_anonymity(Anonymity::full().with_server_anonymisation());
+    assert_eq!(bridge.send_one(event_of(A)).field("sid"), None);
+    assert_eq!(bridge.mapped.events[0].mode, 1);
+    bridge.mapper.set_anonymity(Anonymity::off());
+    let last = bridge.send_one(event_of(A));
+    assert_eq!((last.field("duid"), last.event_index()), (first.field("duid"), Some(2)));
+}
+
+#[test]
+fn opting_out_forgets_every_id_also_in_storage() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let before = bridge.send_one(start(A, None));
+    for row in bridge.mapper.forget() {
+        assert_eq!(row.value, None);
+        bridge.rows.remove(&(row.table, row.key));
+    }
+    assert!(bridge.rows.is_empty());
+    let after = bridge.send_one(event_of(A));
+    assert_ne!(after.field("duid"), before.field("duid"));
+    assert_eq!(after.event_index(), None);
+}
+
+/// Behaviour 12, as far as it is decided here.
+#[test]
+fn the_storage_mechanism_is_that_of_the_outbox() {
+    for (storage, expected) in [
+        (StorageMechanism::Sqlite, "SQLITE"),
+        (StorageMechanism::LocalStorage, "LOCAL_STORAGE"),
+        (StorageMechanism::Cookie, "COOKIE_1"),
+    ] {
+        let mut bridge = Bridge::new(MapSettings { storage, ..MapSettings::default() });
+        let sent = bridge.send_one(start(A, None));
+        assert_good(&sent);
+        assert_eq!(sent.session()["storageMechanism"], expected);
+        assert_eq!(bridge.mapped.sessions[0].state.storage_mechanism, storage);
+    }
+}
+
+fn personal() -> MapSettings {
+    let subject = Subject::new()
+        .with_user_id("ada")
+        .with_domain_user_id(INSTALLATION)
+        .with_ip_address("203.0.113.7")
+        .with_network_user_id("network")
+        .with_language("en");
+    MapSettings { subject, resource_entity: true, ..MapSettings::default() }
+}
+
+fn personal_record(mut record: SdkLogRecord) -> SdkLogRecord {
+    for key in ["user.id", "user.email", "enduser.id", "device.id"] {
+        record.add_attribute(key, "ada");
+    }
+    record.add_attribute("client.address", "203.0.113.7");
+    record.add_attribute("app.installation.id", INSTALLATION);
+    record.add_attribute("shown", 1);
+    let members = [("user.id", "ada"), ("session.previous_id", A), ("fine", "yes")];
+    record.set_body(AnyValue::Map(Box::new(
+        members.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+    )));
+    record
+}
+
+fn assert_nothing_personal(payload: &Payload) {
+    for key in ["uid", "duid", "tnuid", "nuid", "ip"] {
+        assert_eq!(payload.field(key), None, "{key}");
+    }
+    assert_eq!(payload.field("lang"), Some("en"), "the rest of the subject stays");
+    let text = format!("{:?} {:?}", payload.fields, payload.event);
+    for secret in ["ada", "203.0.113.7", INSTALLATION, &INSTALLATION.to_lowercase()] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    if payload.data()["attributes"] != json!(null) {
+        assert_eq!(payload.data()["attributes"], json!({"shown": 1}));
+        assert_eq!(payload.data()["body"], json!({"fine": "yes"}));
+    }
+}

@@ -1,0 +1,92 @@
+//! Spans as events.
+
+use std::time::Duration;
+
+use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceState, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{TraceContextExt as _, TraceFlags};
+use opentelemetry::{Context, KeyValue, SpanId, TraceId};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use serde_json::json;
+
+use super::super::EventStyle;
+use super::schemas::assert_good;
+use super::*;
+
+/// A span as an SDK ends it.
+fn span(session: Option<&str>) -> SpanData {
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let parent = SpanContext::new(
+        TraceId::from_bytes([0xab; 16]),
+        SpanId::from_bytes([0xcd; 8]),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::default(),
+    );
+    let tracer = provider.tracer("shop.db");
+    let mut span = tracer
+        .span_builder("SELECT socks")
+        .with_kind(SpanKind::Client)
+        .with_start_time(at(0))
+        .start_with_context(&tracer, &Context::new().with_remote_span_context(parent));
+    if let Some(session) = session {
+        span.set_attribute(KeyValue::new("session.id", session.to_owned()));
+    }
+    span.set_attribute(KeyValue::new("db.rows", 3));
+    span.set_attribute(KeyValue::new("db.tables", opentelemetry::Value::Array(vec![1.5, f64::NAN].into())));
+    let attributes = vec![KeyValue::new("session.id", A), KeyValue::new("user.email", "ada")];
+    span.add_event_with_timestamp("retried", at(1), attributes);
+    span.set_status(Status::error("no more socks"));
+    span.end_with_timestamp(at(0) + Duration::from_micros(2500));
+    exporter.get_finished_spans().unwrap().pop().unwrap()
+}
+
+fn send(bridge: &mut Bridge, spans: &[SpanData]) -> Vec<Payload> {
+    bridge.mapper.map_spans(spans, &bridge.resource, now(), &mut bridge.mapped);
+    let payloads = bridge.payloads();
+    bridge.commit();
+    payloads
+}
+
+#[test]
+fn spans_become_events_of_their_session_under_one_table_with_logs() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    bridge.send(&[start(A, None)]);
+    let sent = send(&mut bridge, &[span(Some(A)), span(None)]);
+    sent.iter().for_each(assert_good);
+    assert_eq!((sent[0].field("sid"), sent[0].event_index()), (Some(A), Some(2)));
+    assert_eq!(sent[1].field("sid"), None);
+    let mut data = sent[0].data().clone();
+    assert_eq!(data.as_object_mut().unwrap().remove("spanId").unwrap().as_str().unwrap().len(), 16);
+    assert_eq!(
+        data,
+        json!({
+            "name": "SELECT socks", "kind": "client", "parentSpanId": "cd".repeat(8), "traceId": "ab".repeat(16),
+            "durationNanos": 2_500_000, "status": "error", "statusMessage": "no more socks", "scopeName": "shop.db",
+            "attributes": {"db.rows": 3, "db.tables": [1.5, "NaN"]},
+            "events": [{
+                "name": "retried", "timeUnixNano": 1_700_000_000_001_000_000_i64,
+                "attributes": {"session.id": A, "user.email": "ada"},
+            }],
+        })
+    );
+}
+
+#[test]
+fn spans_say_no_more_about_the_user_than_logs() {
+    let anonymity = super::super::Anonymity::full();
+    let mut bridge = Bridge::new(MapSettings { anonymity, ..MapSettings::default() });
+    let sent = send(&mut bridge, &[span(Some(A))]);
+    assert_good(&sent[0]);
+    assert_eq!(sent[0].data()["events"][0]["attributes"], json!({}));
+    assert!(!format!("{sent:?}").contains(A));
+}
+
+#[test]
+fn spans_can_be_structured_events() {
+    let mut bridge = Bridge::new(MapSettings { style: EventStyle::Structured, ..MapSettings::default() });
+    let sent = send(&mut bridge, &[span(Some(A))]);
+    assert_good(&sent[0]);
+    let fields = ["se_ca", "se_ac", "se_la", "se_pr", "se_va"].map(|key| sent[0].field(key));
+    assert_eq!(fields, [Some("shop.db"), Some("SELECT socks"), Some("no more socks"), Some(A), Some("2")]);
+}

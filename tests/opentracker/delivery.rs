@@ -1,0 +1,340 @@
+//! Requests on the wire: methods, faults, order, what comes back, and what a handle does.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use opentelemetry::logs::AnyValue;
+use opentelemetry_sdk::logs::{LogExporter as _, SdkLogRecord};
+use otel_session::export::Outbox;
+use otel_session::export::opentracker::{Anonymity, Method};
+use otel_session::testing::ManualClock;
+use otel_session::{Loss, OpentrackerExporter};
+
+use crate::crash::{Random, Scratch};
+use crate::records::{event, export};
+use crate::sink::{Call, Reply, Sink};
+use crate::{LONG, builder, now, properties, value};
+
+type Calls = Arc<Mutex<Vec<Call>>>;
+
+/// A sink that keeps every call and answers as told.
+fn sink(answer: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> (Sink, Calls) {
+    let calls = Calls::default();
+    let seen = Arc::clone(&calls);
+    let sink = Sink::start(move |call| {
+        seen.lock().unwrap().push(call.clone());
+        answer(call)
+    });
+    (sink, calls)
+}
+
+fn visit(session: &'static str, attributes: &[(&'static str, AnyValue)]) -> SdkLogRecord {
+    event("visit", now(), &[&[("session.id", AnyValue::from(session))], attributes].concat())
+}
+
+fn sent(call: &Call) -> Vec<(String, String)> {
+    if call.method == "GET" { properties(call.query().as_bytes()) } else { properties(&call.body) }
+}
+
+#[test]
+fn by_get_an_event_is_the_query_and_by_post_the_same_text_is_a_form() {
+    for method in [Method::Get, Method::Post] {
+        let (sink, calls) = sink(|_| Reply::ok("4454d621-e056-4afc-bb5b-063a3f98e4a7"));
+        let exporter =
+            builder(&sink.endpoint()).with_method(method).with_custom_header("X-Key", "secret").build().unwrap();
+        export(&exporter, &[visit("s", &[("path", "/a b+c&d=é".into())])]).unwrap();
+        assert!(exporter.flush(LONG));
+        let calls = calls.lock().unwrap();
+        let [call] = &calls[..] else { panic!("one request: {calls:?}") };
+        let text = match method {
+            Method::Post => {
+                assert_eq!((call.method.as_str(), call.target.as_str()), ("POST", "/"));
+                assert!(call.header("content-type").unwrap().starts_with("application/x-www-form-urlencoded"));
+                String::from_utf8(call.body.clone()).unwrap()
+            }
+            _ => {
+                assert_eq!((call.method.as_str(), call.body.len()), ("GET", 0));
+                assert!(call.target.starts_with("/?si=test.opentracker.net&"), "{}", call.target);
+                call.query().to_owned()
+            }
+        };
+        assert!(text.ends_with("&path=%2Fa%20b%2Bc%26d%3D%C3%A9"), "{text}");
+        assert_eq!(call.header("x-key"), Some("secret"));
+    }
+}
+
+#[test]
+fn a_url_that_would_be_too_long_goes_by_post() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_max_get_bytes(1_000).build().unwrap();
+    for length in [100, 2_000] {
+        export(&exporter, &[visit("s", &[("text", "x".repeat(length).into())])]).unwrap();
+    }
+    assert!(exporter.flush(LONG));
+    let methods: Vec<_> = calls.lock().unwrap().iter().map(|call| call.method.clone()).collect();
+    assert_eq!(methods, ["GET", "POST"]);
+}
+
+#[test]
+fn the_same_bytes_are_sent_until_a_reply_is_complete() {
+    for fault in [
+        Reply::status(500),
+        Reply::status(503),
+        Reply::status(408),
+        Reply::status(301),
+        Reply::Nothing,
+        Reply::Truncated(200),
+    ] {
+        let failures = AtomicU64::new(0);
+        let (sink, calls) =
+            sink(move |_| if failures.fetch_add(1, Ordering::AcqRel) < 3 { fault.clone() } else { Reply::ok("") });
+        let exporter = builder(&sink.endpoint()).build().unwrap();
+        export(&exporter, &[visit("s", &[])]).unwrap();
+        let report = exporter.shutdown(LONG);
+        assert_eq!((report.delivered, report.pending, report.dropped.total()), (1, 0, 0));
+        let calls = calls.lock().unwrap();
+        assert_eq!(calls.len(), 4);
+        assert!(calls.iter().all(|call| call.target == calls[0].target), "{calls:?}");
+    }
+}
+
+#[test]
+fn an_event_that_is_refused_for_good_is_dropped_by_name_and_the_next_arrive() {
+    for (status, loss) in [(400, Loss::EventRejected), (403, Loss::EventRejected), (413, Loss::EventTooLarge)] {
+        let (sink, calls) =
+            sink(move |call| if call.target.contains("spoilt") { Reply::status(status) } else { Reply::ok("") });
+        let exporter = builder(&sink.endpoint()).build().unwrap();
+        let records = [visit("a", &[]), visit("a", &[("note", "spoilt".into())]), visit("a", &[])];
+        export(&exporter, &records).unwrap();
+        let report = exporter.shutdown(LONG);
+        assert_eq!((report.delivered, report.pending, report.dropped.count(loss)), (2, 0, 1), "{status}");
+        assert_eq!(calls.lock().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn a_bad_record_does_not_spoil_its_batch() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    let bad = [
+        event("visit", now(), &[("session.id", "a\u{0}".into())]),
+        event("session.start", now(), &[]),
+        event("visit", now() - Duration::from_secs(61 * 24 * 60 * 60), &[("session.id", "a".into())]),
+    ];
+    export(&exporter, &[&bad[..], &[visit("a", &[("é", 1.into())])]].concat()).unwrap();
+    let report = exporter.shutdown(LONG);
+    assert_eq!(report.delivered, 1);
+    assert_eq!(calls.lock().unwrap().len(), 1);
+    for loss in [Loss::EventSessionId, Loss::EventWithoutSession, Loss::EventTooOld, Loss::EventField] {
+        assert_eq!(report.dropped.count(loss), 1, "{loss}");
+    }
+}
+
+#[test]
+fn the_order_within_a_session_is_kept_with_eight_requests_in_flight() {
+    let random = Mutex::new(Random(7));
+    let most = Arc::new((Mutex::new((0_u64, 0_u64)), Condvar::new()));
+    let at_once = Arc::clone(&most);
+    let (sink, calls) = sink(move |_| {
+        // Holds the first requests until several are there; replies come in any order, and some fail.
+        let (count, changed) = &*at_once;
+        let mut guard = count.lock().unwrap();
+        guard.0 += 1;
+        guard.1 = guard.1.max(guard.0);
+        changed.notify_all();
+        let (mut guard, _) =
+            changed.wait_timeout_while(guard, Duration::from_millis(5), |(_, most)| *most < 8).unwrap();
+        guard.0 -= 1;
+        drop(guard);
+        match random.lock().unwrap().below(10) {
+            0 => Reply::status(503),
+            1 => Reply::Nothing,
+            _ => Reply::ok(""),
+        }
+    });
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    const SESSIONS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let records: Vec<_> =
+        (0..600_i64).map(|number| visit(SESSIONS[number as usize % SESSIONS.len()], &[("n", number.into())])).collect();
+    for batch in records.chunks(64) {
+        export(&exporter, batch).unwrap();
+    }
+    let report = exporter.shutdown(LONG);
+    assert_eq!((report.delivered, report.pending), (600, 0));
+    let mut last: HashMap<String, i64> = HashMap::new();
+    let mut distinct = 0;
+    for call in calls.lock().unwrap().iter() {
+        let sent = sent(call);
+        let (session, number) = (value(&sent, "sid").unwrap(), value(&sent, "n").unwrap().parse().unwrap());
+        let before = last.insert(session.to_owned(), number).unwrap_or(-1);
+        // The same again is a retry; anything else comes after all before it.
+        assert!(number >= before, "{number} after {before} in {session}");
+        distinct += u64::from(number > before);
+    }
+    assert_eq!(distinct, 600);
+    assert!(most.0.lock().unwrap().1 >= 4, "requests were made one after the other");
+}
+
+#[test]
+fn the_returned_event_id_is_told_with_ours_and_nonsense_is_not() {
+    let replies = Mutex::new(vec!["not an id", "", " 4454d621-e056-4afc-bb5b-063a3f98e4a7\r\n"].into_iter());
+    let (sink, calls) = sink(move |_| Reply::ok(replies.lock().unwrap().next().unwrap_or_default()));
+    let told = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let heard = Arc::clone(&told);
+    let exporter = builder(&sink.endpoint())
+        .on_event_id(move |ours, theirs| {
+            heard.lock().unwrap().push((ours.to_string(), theirs.to_owned()));
+            panic!("a callback panics");
+        })
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        export(&exporter, &[visit("s", &[])]).unwrap();
+        assert!(exporter.flush(LONG));
+    }
+    let ours = value(&sent(&calls.lock().unwrap()[2]), "event_id").unwrap().to_owned();
+    assert_eq!(*told.lock().unwrap(), [(ours, "4454d621-e056-4afc-bb5b-063a3f98e4a7".to_owned())]);
+    assert_eq!(exporter.losses().count(Loss::EventFilterPanic), 1);
+    assert_eq!(exporter.shutdown(LONG).delivered, 3);
+}
+
+#[test]
+fn an_event_keeps_its_id_and_its_client_time_through_retries_and_a_record_id_makes_it_repeatable() {
+    let failures = AtomicU64::new(0);
+    let (sink, calls) =
+        sink(move |_| if failures.fetch_add(1, Ordering::AcqRel) < 2 { Reply::Nothing } else { Reply::ok("") });
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    let at = now();
+    let record = event("visit", at, &[("session.id", "s".into()), ("log.record.uid", "01HXYZ".into())]);
+    export(&exporter, std::slice::from_ref(&record)).unwrap();
+    export(&exporter, &[record]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 2);
+    let calls = calls.lock().unwrap();
+    let id = uuid::Uuid::new_v5(&otel_session::export::opentracker::ID_NAMESPACE, b"01HXYZ").to_string();
+    let millis = at.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    assert_eq!(calls.len(), 4);
+    for call in calls.iter() {
+        let sent = sent(call);
+        assert_eq!((value(&sent, "event_id"), value(&sent, "t_ms")), (Some(id.as_str()), Some(millis.as_str())));
+    }
+}
+
+#[test]
+fn an_opted_out_user_is_not_sent_and_what_was_accepted_before_is() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    exporter.pause();
+    export(&exporter, &[visit("before", &[])]).unwrap();
+    exporter.set_opt_out(true);
+    export(&exporter, &[visit("meanwhile", &[])]).unwrap();
+    exporter.set_opt_out(false);
+    export(&exporter, &[visit("after", &[])]).unwrap();
+    assert_eq!(exporter.pending(), 2);
+    exporter.resume();
+    let report = exporter.shutdown(LONG);
+    assert_eq!((report.delivered, report.dropped.total()), (2, 0));
+    let sessions: Vec<_> = calls.lock().unwrap().iter().map(|it| value(&sent(it), "sid").unwrap().to_owned()).collect();
+    assert!(!sessions.contains(&"meanwhile".to_owned()), "{sessions:?}");
+
+    let asked = builder(&sink.endpoint()).with_opt_out(|| true).build().unwrap();
+    export(&asked, &[visit("s", &[])]).unwrap();
+    assert_eq!(asked.shutdown(LONG).delivered, 0);
+}
+
+#[test]
+fn anonymity_is_switched_for_what_comes_and_not_for_what_waits() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_max_in_flight(1).build().unwrap();
+    exporter.pause();
+    let record = visit("s", &[("user.id", "ada".into())]);
+    for anonymity in [Anonymity::Off, Anonymity::SessionOnly, Anonymity::Full, Anonymity::Off] {
+        exporter.set_anonymous(anonymity);
+        export(&exporter, std::slice::from_ref(&record)).unwrap();
+    }
+    exporter.resume();
+    assert_eq!(exporter.shutdown(LONG).delivered, 4);
+    let ids: Vec<_> = calls
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|call| {
+            let sent = sent(call);
+            (value(&sent, "sid").map(str::to_owned), value(&sent, "uid").map(str::to_owned))
+        })
+        .collect();
+    let (s, ada) = (|| Some("s".to_owned()), || Some("ada".to_owned()));
+    let mut expected = vec![(s(), ada()), (s(), None), (None, None), (s(), ada())];
+    // An event without a session has a lane of its own, so it may overtake.
+    let (mut ids, _) = (ids, expected.sort());
+    ids.sort();
+    assert_eq!(ids, expected);
+}
+
+#[test]
+fn a_shutdown_reports_what_is_left_and_nothing_is_accepted_after_it() {
+    let (sink, _) = sink(|_| Reply::status(503));
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    export(&exporter, &[visit("s", &[]), visit("s", &[])]).unwrap();
+    assert!(!exporter.flush(Duration::from_millis(1)));
+    let report = exporter.shutdown(Duration::from_millis(20));
+    assert_eq!((report.delivered, report.pending), (0, 2));
+    assert_eq!(report.dropped.count(Loss::EventUndelivered), 2);
+    assert!(export(&exporter, &[visit("s", &[])]).is_err());
+    assert_eq!(exporter.shutdown(Duration::ZERO).pending, 2, "once more is fine");
+}
+
+#[test]
+fn the_pipelines_own_shutdown_flushes_and_leaves_the_handle_alone() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    exporter.shutdown_with_timeout(LONG).unwrap();
+    assert_eq!(exporter.pending(), 0);
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 2);
+}
+
+#[test]
+fn age_is_told_by_the_exporters_clock() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let clock = ManualClock::new(now());
+    let exporter = builder(&sink.endpoint()).with_clock(clock.clone()).build().unwrap();
+    let record = visit("s", &[]);
+    export(&exporter, std::slice::from_ref(&record)).unwrap();
+    clock.advance(Duration::from_secs(61 * 24 * 60 * 60));
+    export(&exporter, std::slice::from_ref(&record)).unwrap();
+    assert_eq!(exporter.losses().count(Loss::EventTooOld), 1);
+}
+
+#[test]
+fn events_wait_in_a_file_for_the_next_exporter() {
+    let scratch = Scratch::new("opentracker-wait");
+    let path = scratch.path("outbox.db");
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let open =
+        || -> OpentrackerExporter { builder(&sink.endpoint()).with_outbox(Outbox::sqlite(&path)).build().unwrap() };
+    let exporter = open();
+    exporter.pause();
+    export(&exporter, &[visit("s", &[("n", 1.into())])]).unwrap();
+    assert_eq!(exporter.shutdown(Duration::ZERO).pending, 1);
+    drop(exporter);
+    assert_eq!(open().shutdown(LONG).delivered, 1);
+    assert_eq!(value(&sent(&calls.lock().unwrap()[0]), "n"), Some("1"));
+}
+
+#[test]
+fn a_file_that_a_kill_left_with_an_empty_first_page_is_opened_again() {
+    let scratch = Scratch::new("opentracker-first-page");
+    let path = scratch.path("outbox.db");
+    // What opening does first, and then no more.
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL;").unwrap();
+    drop(connection);
+    assert!(std::fs::metadata(&path).unwrap().len() > 0);
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_outbox(Outbox::sqlite(&path)).build().unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 1);
+}
