@@ -110,14 +110,10 @@ impl Worker {
 
     /// The thread's whole life.
     pub(super) fn work(self, runtime: tokio::runtime::Runtime) {
-        // Whatever happens, nobody waits for a thread that has gone. Said last, when this worker is dropped: whoever waited may
-        // open the outbox's file again at once.
+        // Whatever happens, nobody waits for a thread that has gone. Said last, when the worker has let go of the outbox:
+        // whoever waited may open its file again at once.
         let _leave = Leave(self.shared.clone());
         self.shared.this_is_the_thread();
-        self.work_until_stopped(runtime);
-    }
-
-    fn work_until_stopped(self, runtime: tokio::runtime::Runtime) {
         let _quiet = Context::enter_telemetry_suppressed_scope();
         // As a task, since waking what `block_on` itself drives costs a system call, even from the same thread.
         let working = async { tokio::spawn(self.run()).await };

@@ -14,6 +14,7 @@ use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
 use super::url_safe::{UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
+use crate::semconv;
 
 /// Writes events; made of the settings once.
 #[derive(Debug)]
@@ -101,7 +102,7 @@ impl Encoder {
             return 0;
         }
         let mut text = ResourceText::default();
-        let service = resource.get_ref(&names::SERVICE_NAME.into()).map(|name| name.as_str());
+        let service = resource.get_ref(&semconv::SERVICE_NAME.into()).map(|name| name.as_str());
         let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
         let mut cuts = u64::from(write_text(&mut text.app_id, "aid", app_id, 255));
         cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);
@@ -119,8 +120,11 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> u64 {
         let structured = structured::of(it, settings);
-        out.extend_from_slice(if structured.is_some() { b"{\"e\":\"se\"" } else { b"{\"e\":\"ue\"" });
-        write_key(out, "eid");
+        out.extend_from_slice(if structured.is_some() {
+            b"{\"e\":\"se\",\"eid\":\""
+        } else {
+            b"{\"e\":\"ue\",\"eid\":\""
+        });
         json::write_uuid(out, it.id);
         out.extend_from_slice(b"\",\"dtm\":\"");
         json::write_int(out, it.millis);
@@ -145,7 +149,7 @@ impl Encoder {
     }
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
-        self.within(out, "ue_px", "ue_pr", |encoder, out| {
+        self.within(out, b",\"ue_px\":\"", b",\"ue_pr\":\"", |encoder, out| {
             let unstruct = &encoder.unstruct;
             let mut json = Json::new(out, encoder.level, encoder.bounds);
             match (it.content, &settings.style) {
@@ -181,7 +185,7 @@ impl Encoder {
         if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {
             return 0;
         }
-        self.within(out, "cx", "co", |encoder, out| {
+        self.within(out, b",\"cx\":\"", b",\"co\":\"", |encoder, out| {
             match session {
                 Some(session) => encoder.entities.write_session(session, out),
                 None => out.extend_from_slice(&encoder.contexts_head),
@@ -207,12 +211,12 @@ impl Encoder {
         })
     }
 
-    /// Writes JSON as the value of a key: in base64url under the first, as a string under the second.
+    /// Writes JSON as the value of a key: in base64url behind the first, as a string behind the second.
     fn within(
         &mut self,
         out: &mut Vec<u8>,
-        base64: &str,
-        plain: &str,
+        base64: &[u8],
+        plain: &[u8],
         write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64,
     ) -> u64 {
         let cuts;
@@ -220,11 +224,11 @@ impl Encoder {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             cuts = write(self, &mut scratch);
-            write_key(out, base64);
+            out.extend_from_slice(base64);
             json::append_base64(out, &self.engine, &scratch);
             self.scratch = scratch;
         } else {
-            write_key(out, plain);
+            out.extend_from_slice(plain);
             cuts = write(self, out);
         }
         out.push(b'"');
@@ -275,7 +279,7 @@ fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entit
     if has_none && it.anonymity.names_sessions() {
         out.extend_from_slice(&subject.session);
     }
-    if !it.record.known.has_fields {
+    if it.record.known.fields.is_empty() {
         out.extend_from_slice(if named { &subject.fields } else { &subject.masked_fields });
         return cuts;
     }
@@ -283,7 +287,7 @@ fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entit
         if field.is_personal() && !named {
             continue;
         }
-        match &it.record.known.fields[field as usize] {
+        match it.record.known.field(field) {
             Some(value) if !value.is_empty() => cuts += u64::from(field.write(out, value)),
             _ => out.extend_from_slice(&subject.by_field[field as usize]),
         }

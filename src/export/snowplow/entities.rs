@@ -12,6 +12,7 @@ use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
+use crate::semconv;
 
 /// The eight fields of `client_session`, as an event carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Pieces {
     /// What the events of this session share.
     pub(super) fn session_text(&mut self, it: &ClientSession) -> &SessionText {
         let shared = ClientSession { event_index: None, attached: true, ..*it };
-        let place = it.id.as_bytes().iter().fold(0, |place, byte| place ^ usize::from(*byte)) % RECENT;
+        let place = usize::from(it.id.as_bytes()[15]) % RECENT;
         if self.recent[place].of.as_ref() != Some(&shared) {
             let mut text = std::mem::take(&mut self.recent[place]);
             self.describe(&shared, &mut text);
@@ -182,7 +183,7 @@ pub(super) fn of_resource(
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut cuts = 0;
-    let version = resource.get_ref(&names::SERVICE_VERSION.into()).map(|version| version.as_str());
+    let version = resource.get_ref(&semconv::SERVICE_VERSION.into()).map(|version| version.as_str());
     if let Some(version) = version.filter(|version| settings.application_entity && !version.is_empty()) {
         let kept = cut_chars(&version, 255);
         cuts += u64::from(kept.len() < version.len());
@@ -244,9 +245,9 @@ fn describe_further(it: &Event<'_, '_>, data: &mut Value) {
 
 /// Snowplow's description of a browser, if all six fields that it requires are known.
 pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
-    let fields = &it.record.known.fields;
+    let fields = &it.record.known;
     let field = |field: Field| {
-        let value = fields[field as usize].as_deref()?;
+        let value = fields.field(field)?;
         (field.is_valid(value) && value.len() <= 20).then_some(value)
     };
     let flag = |name: &str| it.attribute(name).and_then(Attribute::bool);
@@ -259,7 +260,7 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
         "cookiesEnabled": flag(names::COOKIES_ENABLED)?,
         "online": flag(names::ONLINE)?,
     });
-    if let Some(language) = fields[Field::Language as usize].as_deref().filter(|it| it.chars().count() <= 20) {
+    if let Some(language) = fields.field(Field::Language).filter(|it| it.chars().count() <= 20) {
         data["browserLanguage"] = language.into();
     }
     describe_further(it, &mut data);

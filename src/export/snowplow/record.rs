@@ -65,10 +65,8 @@ pub(super) struct Known<'a> {
     pub(super) index: Option<i64>,
     pub(super) record_id: Option<&'a str>,
     pub(super) event_name: Option<&'a str>,
-    /// By [`Field`].
-    pub(super) fields: [Option<Cow<'a, str>>; Field::COUNT],
-    /// Whether there is any of them.
-    pub(super) has_fields: bool,
+    /// Most records have none.
+    pub(super) fields: Vec<(Field, Cow<'a, str>)>,
 }
 
 /// The attributes that are left; kept over a batch, so that it allocates once.
@@ -142,12 +140,11 @@ impl<'a> Known<'a> {
             if known.take(key, value) {
                 continue;
             }
-            if network_user == Some(key) {
-                if let Some(text) = value.text() {
-                    known.fields[Field::NetworkUser as usize] = Some(text);
-                    known.has_fields = true;
-                    continue;
-                }
+            if network_user == Some(key)
+                && let Some(text) = value.text()
+            {
+                known.set(Field::NetworkUser, text);
+                continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
             let earlier = if rest.len() < FEW {
@@ -187,15 +184,25 @@ impl<'a> Known<'a> {
             semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
             semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str()),
             semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
-            names::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
-            names::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
+            semconv::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
+            semconv::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
             _ => {
                 let Some(field) = Field::of_attribute(key) else { return false };
-                let fits = put(&mut self.fields[field as usize], value.text());
-                self.has_fields |= fits;
-                fits
+                let Some(text) = value.text() else { return false };
+                self.set(field, text);
+                true
             }
         }
+    }
+
+    fn set(&mut self, field: Field, value: Cow<'a, str>) {
+        self.fields.retain(|(known, _)| *known != field);
+        self.fields.push((field, value));
+    }
+
+    /// What the record says of a field.
+    pub(super) fn field(&self, field: Field) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == field).map(|(_, value)| &**value)
     }
 
     /// Reads ids from the members of the body, where older conventions put them.
