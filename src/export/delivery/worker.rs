@@ -18,7 +18,6 @@ use uuid::Uuid;
 use super::shared::{Orders, Shared, real_time};
 use super::{Callbacks, Delivered, DeliverySettings, Failed, Protocol};
 use crate::clock::{Source, duration_nanos};
-use crate::export::cookies::{Cookies, is_anonymous};
 use crate::export::failpoint;
 use crate::export::http::{HttpClient, explained};
 use crate::export::outbox::{Depot, Outcome, Parcel, Ticket, Want};
@@ -48,7 +47,6 @@ pub(super) struct Worker {
     /// The last flush or shutdown for which the backoff was cut short.
     cut: u64,
     learned: Option<Learned>,
-    cookies: Option<Cookies>,
     warned_at: [Option<i64>; 3],
     random: RandomState,
 }
@@ -58,8 +56,6 @@ struct Flight {
     task: Id,
     parcels: Vec<Parcel>,
     bytes: usize,
-    /// Whose cookies its reply may set: the jar's host, unless it asks not to be recognised.
-    cookies_from: Option<http::Uri>,
 }
 
 /// A limit of the collector that a 413 told of.
@@ -89,7 +85,6 @@ impl Worker {
         callbacks: Callbacks,
         shared: Arc<Shared>,
     ) -> Self {
-        let cookies = settings.cookie_jar.then(Cookies::default);
         Self {
             depot,
             queue,
@@ -108,7 +103,6 @@ impl Worker {
             retry_at: None,
             cut: 0,
             learned: None,
-            cookies,
             warned_at: [None; 3],
             random: RandomState::new(),
         }
@@ -308,7 +302,7 @@ impl Worker {
     fn send(&mut self, parcels: Vec<Parcel>) {
         let now = self.source.moment();
         let protocol = self.protocol.clone();
-        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+        let Ok(request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
             return self.give_up(&parcels);
         };
         let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };
@@ -319,14 +313,6 @@ impl Worker {
             self.tell_failure(&parcels, None, &message, false);
             return;
         }
-        let mut cookies_from = None;
-        if let Some(cookies) = &mut self.cookies
-            && !is_anonymous(request.headers())
-        {
-            let uri = request.uri().clone();
-            cookies.add_to(&uri, request.headers_mut(), now.wall);
-            cookies_from = Some(uri);
-        }
         let client = self.client.clone();
         let bound = self.settings.request_timeout;
         let task = self.requests.spawn(async move {
@@ -336,7 +322,7 @@ impl Worker {
                 Err(_) => Err(format!("no complete reply within {bound:?}")),
             }
         });
-        self.flights.push(Flight { task: task.id(), parcels, bytes, cookies_from });
+        self.flights.push(Flight { task: task.id(), parcels, bytes });
     }
 
     /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
@@ -356,16 +342,13 @@ impl Worker {
     /// Decides by the reply what becomes of a request's events.
     fn land(&mut self, task: Id, reply: Reply) {
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
-        let Flight { parcels, bytes, cookies_from, .. } = self.flights.swap_remove(place);
+        let Flight { parcels, bytes, .. } = self.flights.swap_remove(place);
         let reply = match reply {
             Ok(reply) => reply,
             Err(message) => return self.fail(&parcels, None, &message, None),
         };
         let status = reply.status().as_u16();
         let now = self.source.moment().wall;
-        if let (Some(cookies), Some(uri)) = (&mut self.cookies, cookies_from) {
-            cookies.learn(&uri, reply.headers(), now);
-        }
         let asked = retry_after(reply.headers(), now);
         match self.settings.retry.verdict(status) {
             Verdict::Delivered => self.arrive(&parcels, status, reply.body()),

@@ -76,7 +76,7 @@ fn delivery(transport: &Transport, endpoint: Endpoint, source: &Source) -> Resul
             }
             let client = match &transport.client {
                 Some(client) => Arc::clone(client),
-                None => Arc::new(DefaultClient::new(transport.connect_timeout)?),
+                None => Arc::new(DefaultClient::new(&endpoint, transport.connect_timeout)?),
             };
             // The jar is within, so that it keeps the service's cookie, too.
             let client = if transport.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
