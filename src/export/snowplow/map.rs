@@ -274,7 +274,7 @@ impl Mapper {
     /// Who the user is: the installation by the record, else its user, else the subject's device, else its user, else our
     /// own installation.
     fn user(&mut self, known: &Known<'_>) -> Uuid {
-        if let Some(id) = known.installation_id.and_then(dashed) {
+        if let Some(id) = known.installation_id {
             return id;
         }
         let of_subject =
