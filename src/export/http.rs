@@ -73,9 +73,11 @@ impl HttpClient for DefaultClient {
 
 /// The memory in which the bodies of requests are written, one after another: it is used again as soon as the request before
 /// is over, instead of being given back to the system and asked for again each time, which costs some 10 µs for 60 kB.
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where bodies are large"))]
 #[derive(Default)]
 pub(crate) struct Bodies(Mutex<BytesMut>);
 
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where bodies are large"))]
 impl Bodies {
     /// The body that `write` appends to the empty buffer it is given; `len` is about how long it will be.
     pub(crate) fn write(&self, len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
@@ -190,7 +192,7 @@ mod tests {
         let cause = std::io::Error::other("the cause");
         let error = crate::error::BuildError::Outbox(Box::new(cause));
         assert_eq!(explained(&error), "with_outbox: the cause");
-        let error = crate::error::BuildError::Thread(std::io::Error::new(std::io::ErrorKind::Other, "no threads left"));
+        let error = crate::error::BuildError::Thread(std::io::Error::other("no threads left"));
         assert_eq!(explained(&error), "a thread could not be started: no threads left");
     }
 }

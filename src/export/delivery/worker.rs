@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::shared::{Orders, Shared, real_time};
 use super::{Callbacks, Delivered, DeliverySettings, Failed, Protocol};
 use crate::clock::{Source, duration_nanos};
+use crate::export::cookies::{Cookies, is_anonymous};
 use crate::export::failpoint;
 use crate::export::http::{HttpClient, explained};
 use crate::export::outbox::{Depot, Outcome, Parcel, Ticket, Want};
@@ -47,6 +48,7 @@ pub(super) struct Worker {
     /// The last flush or shutdown for which the backoff was cut short.
     cut: u64,
     learned: Option<Learned>,
+    cookies: Option<Cookies>,
     warned_at: [Option<i64>; 3],
     random: RandomState,
 }
@@ -56,6 +58,8 @@ struct Flight {
     task: Id,
     parcels: Vec<Parcel>,
     bytes: usize,
+    /// Whose cookies its reply may set: the jar's host, unless it asks not to be recognised.
+    cookies_from: Option<http::Uri>,
 }
 
 /// A limit of the collector that a 413 told of.
@@ -85,6 +89,7 @@ impl Worker {
         callbacks: Callbacks,
         shared: Arc<Shared>,
     ) -> Self {
+        let cookies = settings.cookie_jar.then(Cookies::default);
         Self {
             depot,
             queue,
@@ -103,6 +108,7 @@ impl Worker {
             retry_at: None,
             cut: 0,
             learned: None,
+            cookies,
             warned_at: [None; 3],
             random: RandomState::new(),
         }
@@ -110,27 +116,27 @@ impl Worker {
 
     /// The thread's whole life.
     pub(super) fn work(self, runtime: tokio::runtime::Runtime) {
-        // Whatever happens, nobody waits for a thread that has gone. Said last, when this worker is dropped: whoever waited may
-        // open the outbox's file again at once.
+        // Whatever happens, nobody waits for a thread that has gone. Said last, when the worker has let go of the outbox:
+        // whoever waited may open its file again at once.
         let _leave = Leave(self.shared.clone());
         self.shared.this_is_the_thread();
-        self.work_until_stopped(runtime);
-    }
-
-    fn work_until_stopped(mut self, runtime: tokio::runtime::Runtime) {
         let _quiet = Context::enter_telemetry_suppressed_scope();
-        runtime.block_on(self.run());
-        self.requests.abort_all();
-        for flight in std::mem::take(&mut self.flights) {
-            self.settle(&flight.parcels, Outcome::Again);
+        // As a task, since waking what `block_on` itself drives costs a system call, even from the same thread.
+        let working = async { tokio::spawn(self.run()).await };
+        if let Ok(mut worker) = runtime.block_on(working) {
+            worker.requests.abort_all();
+            for flight in std::mem::take(&mut worker.flights) {
+                worker.settle(&flight.parcels, Outcome::Again);
+            }
+            // A failure is seen by whoever asks what is pending.
+            let _ = worker.depot.sync();
         }
-        // A failure is seen by whoever asks what is pending.
-        let _ = self.depot.sync();
         // Without waiting for a name that is being resolved, or a client that blocks.
         runtime.shutdown_background();
     }
 
-    async fn run(&mut self) {
+    /// Works until it is told to stop.
+    async fn run(mut self) -> Self {
         loop {
             let orders = self.shared.orders();
             self.obey(&orders);
@@ -140,7 +146,7 @@ impl Worker {
             self.shared.enough.store(self.enough(), Ordering::SeqCst);
             let tend = self.depot.tend();
             if self.report(&orders) {
-                return;
+                return self;
             }
             if let Woken::Landed(task, reply) = self.wait(self.bound(&orders, tend)).await {
                 self.land(task, reply);
@@ -302,7 +308,7 @@ impl Worker {
     fn send(&mut self, parcels: Vec<Parcel>) {
         let now = self.source.moment();
         let protocol = self.protocol.clone();
-        let Ok(request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
+        let Ok(mut request) = catch_unwind(AssertUnwindSafe(|| protocol.request(&parcels, now.wall))) else {
             return self.give_up(&parcels);
         };
         let bytes = if request.body().is_empty() { request.uri().to_string().len() } else { request.body().len() };
@@ -313,6 +319,14 @@ impl Worker {
             self.tell_failure(&parcels, None, &message, false);
             return;
         }
+        let mut cookies_from = None;
+        if let Some(cookies) = &mut self.cookies
+            && !is_anonymous(request.headers())
+        {
+            let uri = request.uri().clone();
+            cookies.add_to(&uri, request.headers_mut(), now.wall);
+            cookies_from = Some(uri);
+        }
         let client = self.client.clone();
         let bound = self.settings.request_timeout;
         let task = self.requests.spawn(async move {
@@ -322,7 +336,7 @@ impl Worker {
                 Err(_) => Err(format!("no complete reply within {bound:?}")),
             }
         });
-        self.flights.push(Flight { task: task.id(), parcels, bytes });
+        self.flights.push(Flight { task: task.id(), parcels, bytes, cookies_from });
     }
 
     /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
@@ -342,13 +356,16 @@ impl Worker {
     /// Decides by the reply what becomes of a request's events.
     fn land(&mut self, task: Id, reply: Reply) {
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
-        let Flight { parcels, bytes, .. } = self.flights.swap_remove(place);
+        let Flight { parcels, bytes, cookies_from, .. } = self.flights.swap_remove(place);
         let reply = match reply {
             Ok(reply) => reply,
             Err(message) => return self.fail(&parcels, None, &message, None),
         };
         let status = reply.status().as_u16();
         let now = self.source.moment().wall;
+        if let (Some(cookies), Some(uri)) = (&mut self.cookies, cookies_from) {
+            cookies.learn(&uri, reply.headers(), now);
+        }
         let asked = retry_after(reply.headers(), now);
         match self.settings.retry.verdict(status) {
             Verdict::Delivered => self.arrive(&parcels, status, reply.body()),
