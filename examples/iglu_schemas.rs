@@ -1,5 +1,5 @@
 //! Writes the Snowplow schemas of the bridge's events into a folder, as a static Iglu registry, under a vendor of your own
-//! if you name one.
+//! if you name one; without a folder it only lists them.
 //!
 //! `cargo run --features snowplow --example iglu_schemas -- <folder> [vendor]`
 
@@ -9,7 +9,9 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let mut arguments = env::args().skip(1);
     let Some(folder) = arguments.next() else {
-        return Err(io::Error::other("name the folder to write to: iglu_schemas <folder> [vendor]"));
+        otel_session::iglu::schemas().iter().for_each(|schema| println!("{}", schema.path));
+        println!("to write them: iglu_schemas <folder> [vendor]");
+        return Ok(());
     };
     let ours = otel_session::export::snowplow::DEFAULT_VENDOR;
     let vendor = arguments.next().unwrap_or_else(|| ours.to_owned());
