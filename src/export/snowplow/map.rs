@@ -274,7 +274,7 @@ impl Mapper {
     /// Who the user is: the installation by the record, else its user, else the subject's device, else its user, else our
     /// own installation.
     fn user(&mut self, known: &Known<'_>) -> Uuid {
-        if let Some(id) = known.installation_id.and_then(dashed) {
+        if let Some(id) = known.installation_id {
             return id;
         }
         let of_subject =
@@ -294,19 +294,18 @@ impl Mapper {
     /// Numbers an event within its session.
     fn observe(&mut self, sighting: &Sighting, out: &mut Mapped) -> ClientSession {
         let (session, changed) = self.table.observe(sighting);
-        let session = session.clone();
         let numbered = session.announced || self.settings.number_unannounced_sessions;
-        let state = self.state(sighting.session, &session, numbered);
         if changed {
-            out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state: state.clone() });
+            let state = self.state(sighting.session, &session, numbered);
+            out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state });
         }
         ClientSession {
             id: sighting.session,
             // The record's own: who is using the session may become known in its course.
             user: sighting.user,
             index: session.index,
-            event_index: state.event_index,
-            previous: state.previous_session_id,
+            event_index: numbered.then_some(session.events),
+            previous: session.previous.filter(|_| self.settings.anonymity.names_users()),
             first: session.first.filter(|_| numbered),
             attached: false,
         }
