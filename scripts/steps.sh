@@ -7,7 +7,7 @@ step_tools() {
   cargo_tool cargo-deny 0.20.2
   cargo_tool cargo-fuzz 0.13.2
   go version || [ -x "$(collector_binary)" ] || { echo "Go is needed to build the OpenTelemetry Collector: https://go.dev/dl" >&2; return 1; }
-  pkg-config --exists openssl || { echo "libssl-dev and pkg-config build the snowplow_tracker crate, a contender of benches/bridge" >&2; return 1; }
+  pkg-config --exists openssl 2>/dev/null || debian_packages libssl-dev pkg-config || { echo "libssl-dev and pkg-config build the snowplow_tracker crate, a contender of benches/bridge" >&2; return 1; }
   python3 --version && node --version || { echo "Python 3 and Node.js run the real Snowplow trackers: see scripts/trackers/install.sh" >&2; return 1; }
 }
 
@@ -101,6 +101,11 @@ step_package() {
 
 all_steps() {
   declare -F | sed -n 's/^declare -f step_//p' | tr '\n' ' '
+}
+
+# Installs packages where that is possible: on Debian and its kin, as root.
+debian_packages() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
 }
 
 # Installs a tool at a pinned version where no other project sees it.

@@ -3,6 +3,22 @@
 //! Generated from the registry in `semconv/`; do not edit. After a change of the registry:
 //! `OTEL_SESSION_BLESS=1 cargo test --test semconv`.
 
+/// The attribute `log.record.uid`, a string: a globally unique id of a log record.
+pub const LOG_RECORD_UID: &str = "log.record.uid";
+/// The attribute `event.name`, a string: an event's name, where producers put it before records had a field for it.
+pub const EVENT_NAME: &str = "event.name";
+/// The attribute `service.name`, a string: the name of the service.
+pub const SERVICE_NAME: &str = "service.name";
+/// The attribute `service.version`, a string: the version of the service.
+pub const SERVICE_VERSION: &str = "service.version";
+/// The attribute `user_agent.original`, a string: the user agent as the client sent it.
+pub const USER_AGENT_ORIGINAL: &str = "user_agent.original";
+/// The attribute `client.address`, a string: the address of the client, without its port.
+pub const CLIENT_ADDRESS: &str = "client.address";
+/// The attribute `browser.language`, a string: the language that the user prefers.
+pub const BROWSER_LANGUAGE: &str = "browser.language";
+/// The attribute `url.full`, a string: the whole URL of a request or page.
+pub const URL_FULL: &str = "url.full";
 /// The attribute `session.id`, a string: a unique id of a session.
 pub const SESSION_ID: &str = "session.id";
 /// The attribute `session.previous_id`, a string: the id of the session that came before, when known.

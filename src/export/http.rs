@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 pub use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
-use super::endpoint::is_loopback_name;
+use super::endpoint::{Endpoint, is_loopback_name};
 use crate::error::BuildError;
 use crate::sync::Mutex;
 
@@ -18,28 +18,37 @@ use crate::sync::Mutex;
 /// Proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) are used as everywhere, but
 /// never towards this machine: a collector at localhost is not behind a proxy, whatever the variables say.
 pub(crate) struct DefaultClient {
-    direct: reqwest::Client,
-    /// Made when the first request goes to another machine; none if it could not be.
-    remote: OnceLock<Result<reqwest::Client, String>>,
+    /// Each is made when it is first needed, since that reads the system's certificates.
+    direct: Lazy,
+    remote: Lazy,
     connect_timeout: Duration,
 }
 
+type Lazy = OnceLock<Result<reqwest::Client, String>>;
+
 impl DefaultClient {
-    pub(crate) fn new(connect_timeout: Duration) -> Result<Self, BuildError> {
-        let direct = builder(connect_timeout).no_proxy().build().map_err(|error| BuildError::Setting {
+    /// # Errors
+    ///
+    /// If the client for this endpoint cannot be made.
+    pub(crate) fn new(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Self, BuildError> {
+        let client = Self { direct: OnceLock::new(), remote: OnceLock::new(), connect_timeout };
+        let made = endpoint.uri("with_endpoint", "/").map(|uri| client.client_for(&uri).map(drop))?;
+        made.map_err(|error| BuildError::Setting {
             setting: "with_http_client",
             value: "default".to_owned(),
-            fix: format!("the default client cannot be made ({}); give another one", explained(&error)),
+            fix: format!("the default client cannot be made ({error}); give another one"),
         })?;
-        Ok(Self { direct, remote: OnceLock::new(), connect_timeout })
+        Ok(client)
     }
 
     fn client_for(&self, uri: &http::Uri) -> Result<&reqwest::Client, HttpError> {
-        if uri.host().is_some_and(is_loopback_name) {
-            return Ok(&self.direct);
-        }
-        let remote = self.remote.get_or_init(|| builder(self.connect_timeout).build().map_err(|it| explained(&it)));
-        remote.as_ref().map_err(|error| error.clone().into())
+        let make = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| explained(&error));
+        let client = if uri.host().is_some_and(is_loopback_name) {
+            self.direct.get_or_init(|| make(builder(self.connect_timeout).no_proxy()))
+        } else {
+            self.remote.get_or_init(|| make(builder(self.connect_timeout)))
+        };
+        client.as_ref().map_err(|error| error.clone().into())
     }
 }
 
@@ -73,9 +82,11 @@ impl HttpClient for DefaultClient {
 
 /// The memory in which the bodies of requests are written, one after another: it is used again as soon as the request before
 /// is over, instead of being given back to the system and asked for again each time, which costs some 10 µs for 60 kB.
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where bodies are large"))]
 #[derive(Default)]
 pub(crate) struct Bodies(Mutex<BytesMut>);
 
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where bodies are large"))]
 impl Bodies {
     /// The body that `write` appends to the empty buffer it is given; `len` is about how long it will be.
     pub(crate) fn write(&self, len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
@@ -159,12 +170,15 @@ mod tests {
 
     #[test]
     fn this_machine_is_spoken_to_without_a_proxy_and_others_by_a_client_that_may_use_one() {
-        let client = DefaultClient::new(Duration::from_secs(5)).unwrap();
-        let chosen = |uri: &'static str| std::ptr::from_ref(client.client_for(&http::Uri::from_static(uri)).unwrap());
+        let endpoint = Endpoint::parse("with_endpoint", "http://localhost:9090").unwrap();
+        let client = DefaultClient::new(&endpoint, Duration::from_secs(5)).unwrap();
+        let direct = client.direct.get().unwrap().as_ref().unwrap();
+        assert!(client.remote.get().is_none());
+        let is_direct = |uri| std::ptr::eq(client.client_for(&http::Uri::from_static(uri)).unwrap(), direct);
         for uri in ["http://localhost:9090/i", "http://127.0.0.1/i", "http://[::1]:1/i"] {
-            assert_eq!(chosen(uri), &raw const client.direct, "{uri}");
+            assert!(is_direct(uri), "{uri}");
         }
-        assert_ne!(chosen("http://collector.example/i"), &raw const client.direct);
+        assert!(!is_direct("http://collector.example/i"));
     }
 
     #[test]
@@ -190,7 +204,7 @@ mod tests {
         let cause = std::io::Error::other("the cause");
         let error = crate::error::BuildError::Outbox(Box::new(cause));
         assert_eq!(explained(&error), "with_outbox: the cause");
-        let error = crate::error::BuildError::Thread(std::io::Error::new(std::io::ErrorKind::Other, "no threads left"));
+        let error = crate::error::BuildError::Thread(std::io::Error::other("no threads left"));
         assert_eq!(explained(&error), "a thread could not be started: no threads left");
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use opentelemetry::logs::AnyValue;
-use opentelemetry_sdk::logs::{LogExporter as _, SdkLogRecord};
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord, SdkLoggerProvider};
 use otel_session::export::Outbox;
 use otel_session::export::opentracker::{Anonymity, Method};
 use otel_session::testing::ManualClock;
@@ -337,4 +338,96 @@ fn a_file_that_a_kill_left_with_an_empty_first_page_is_opened_again() {
     let exporter = builder(&sink.endpoint()).with_outbox(Outbox::sqlite(&path)).build().unwrap();
     export(&exporter, &[visit("s", &[])]).unwrap();
     assert_eq!(exporter.shutdown(LONG).delivered, 1);
+}
+
+#[test]
+fn callbacks_are_told_of_each_request_under_the_events_id() {
+    let failures = AtomicU64::new(0);
+    let (sink, calls) = sink(move |call| match failures.fetch_add(1, Ordering::AcqRel) {
+        0 => Reply::status(503),
+        _ if call.target.contains("spoilt") => Reply::status(400),
+        _ => Reply::ok(""),
+    });
+    let told = Arc::<Mutex<Vec<String>>>::default();
+    let (succeeded, failed) = (Arc::clone(&told), Arc::clone(&told));
+    let exporter = builder(&sink.endpoint())
+        .on_request_success(move |it| succeeded.lock().unwrap().push(format!("{} {}", it.events[0], it.status)))
+        .on_request_failure(move |it| {
+            failed.lock().unwrap().push(format!("{} {:?} {}", it.events[0], it.status, it.will_retry));
+        })
+        .build()
+        .unwrap();
+    export(&exporter, &[visit("s", &[]), visit("s", &[("note", "spoilt".into())])]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 1);
+    let ids: Vec<_> = calls.lock().unwrap().iter().map(|it| value(&sent(it), "event_id").unwrap().to_owned()).collect();
+    let expected =
+        [format!("{} Some(503) true", ids[0]), format!("{} 200", ids[1]), format!("{} Some(400) false", ids[2])];
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[test]
+fn do_not_track_in_the_environment_is_respected_if_asked_for() {
+    const ENDPOINT: &str = "OTEL_SESSION_TEST_DO_NOT_TRACK_ENDPOINT";
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        for (respect, delivered) in [(true, 0), (false, 1)] {
+            let exporter = builder(&endpoint).with_do_not_track(respect).build().unwrap();
+            export(&exporter, &[visit("s", &[])]).unwrap();
+            assert_eq!(exporter.shutdown(LONG).delivered, delivered);
+        }
+        return;
+    }
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "delivery::do_not_track_in_the_environment_is_respected_if_asked_for"])
+        .env(ENDPOINT, sink.endpoint())
+        .env("DO_NOT_TRACK", "1")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_hook_that_logs_does_not_feed_the_exporter() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let inner = Arc::new(Mutex::new(None::<opentelemetry_sdk::logs::SdkLogger>));
+    let logger = Arc::clone(&inner);
+    let exporter = builder(&sink.endpoint())
+        .with_filter(move |_, _| {
+            let logger = logger.lock().unwrap().clone().expect("the pipeline is there");
+            let mut record = logger.create_log_record();
+            record.set_event_name("echo");
+            logger.emit(record);
+            true
+        })
+        .build()
+        .unwrap();
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    *inner.lock().unwrap() = Some(loggers.logger("hook"));
+    // Not by the executor that the pipeline uses, which refuses to run within itself.
+    let (record, scope) = (visit("s", &[]), opentelemetry::InstrumentationScope::builder("test").build());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(exporter.export(LogBatch::new(&[(&record, &scope)]))).unwrap();
+    let report = exporter.shutdown(LONG);
+    assert_eq!((report.delivered, report.dropped.total()), (1, 0));
+    assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn each_provider_that_feeds_one_exporter_keeps_its_resource() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let exporter = builder(&sink.endpoint()).with_resource_attribute("service.name").build().unwrap();
+    let providers = ["shop", "stock"].map(|service| {
+        let resource = Resource::builder_empty().with_service_name(service).build();
+        SdkLoggerProvider::builder().with_resource(resource).with_simple_exporter(exporter.clone()).build()
+    });
+    for provider in &providers {
+        provider.logger("test").emit(visit("s", &[]));
+    }
+    assert_eq!(exporter.shutdown(LONG).delivered, 2);
+    let services: Vec<_> =
+        calls.lock().unwrap().iter().map(|it| value(&sent(it), "service.name").unwrap().to_owned()).collect();
+    assert_eq!(services, ["shop", "stock"]);
 }

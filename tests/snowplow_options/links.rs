@@ -25,6 +25,7 @@ fn a_link_to_another_site_carries_the_user_and_the_time() {
         ("https://acme.de/?_sp=old.1&b=c", format!("https://acme.de/?b=c&{short}")),
         ("https://acme.de/?b=c&_sp=old.1#x", format!("https://acme.de/?b=c&{short}#x")),
         ("https://acme.de/?_sp", format!("https://acme.de/?{short}")),
+        ("https://acme.de/?_spx=1", format!("https://acme.de/?_spx=1&{short}")),
         ("https://acme.de/?not_sp=1", format!("https://acme.de/?not_sp=1&{short}")),
     ] {
         assert_eq!(decorate_url(url, &link()), decorated, "{url}");
@@ -33,7 +34,7 @@ fn a_link_to_another_site_carries_the_user_and_the_time() {
 
 #[test]
 fn links_that_lead_nowhere_else_are_left_alone() {
-    let on_a_page = link().with_page_host("shop.example");
+    let on_a_page = link().with_page_host("Shop.Example");
     for url in [
         "javascript:void(0)",
         "JavaScript:alert('https://acme.de/')",

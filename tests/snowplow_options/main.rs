@@ -14,3 +14,5 @@ mod registry;
 mod requests;
 mod rig;
 mod storage;
+#[cfg(feature = "dev-collector")]
+mod validated;

@@ -123,6 +123,17 @@ fn an_opt_out_drops_everything_and_forgets_users_and_sessions() {
 }
 
 #[test]
+fn an_opt_out_forgets_even_if_no_record_came_meanwhile() {
+    let rig = Rig::new();
+    rig.start(FIRST);
+    rig.exporter.set_opt_out(true);
+    rig.exporter.set_opt_out(false);
+    rig.start(SECOND);
+    let users = rig.collector.wait_events(2).iter().map(|it| it.text("duid").unwrap().to_owned()).collect::<Vec<_>>();
+    assert_ne!(users[0], users[1]);
+}
+
+#[test]
 fn the_users_hook_and_a_file_opt_out() {
     let out = Arc::new(AtomicBool::new(false));
     let file = std::env::temp_dir().join(format!("b-opts-opt-out-{}", std::process::id()));

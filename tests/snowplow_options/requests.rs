@@ -150,8 +150,12 @@ fn custom_headers_are_sent_with_posts_and_gets_and_never_shown() {
             .with_collector(Collector::new(collector.url()).with_header("X-Own", "s3cret-own"))
             .with_method(method)
             .with_custom_header("Content-Language", "de-DE, en-CA")
+            .with_id_service(format!("{}/?key=s3cret", Recorder::start().url()))
             .with_custom_headers([("Authorization", "Bearer s3cret"), ("X-Own", "common")]);
         assert!(!format!("{builder:?}").contains("s3cret"), "{builder:?}");
+        let refused = SnowplowExporter::builder().with_endpoint("http://ada:s3cret@host");
+        assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");
+        assert!(!refused.build().unwrap_err().to_string().contains("s3cret"));
         let rig = Rig::around(collector, builder.build().unwrap());
         rig.start(FIRST);
         let request = rig.collector.wait_requests(1).remove(0);
@@ -227,6 +231,7 @@ fn a_new_url_takes_later_requests() {
     let error = rig.exporter.set_collector_url(1, &elsewhere.url()).unwrap_err().to_string();
     assert!(error.contains("1 collector"), "{error}");
     assert!(rig.exporter.set_collector_url(0, "http://").is_err());
+    assert_eq!(rig.exporter.set_collector_url(0, "collector.example.com").is_ok(), cfg!(feature = "tls"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Courier {
         settings.check()?;
         let client: Arc<dyn HttpClient> = match &settings.client {
             Some(client) => client.clone(),
-            None => Arc::new(DefaultClient::new(settings.connect_timeout)?),
+            None => Arc::new(DefaultClient::new(&settings.endpoint, settings.connect_timeout)?),
         };
         let client = if settings.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
         // Its own runtime, on its own thread: so it needs none of the application's, and can be used inside of any.

@@ -32,7 +32,8 @@ use crate::error::BuildError;
 
 mod courier;
 mod shared;
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests;
 mod worker;
 

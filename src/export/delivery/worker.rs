@@ -110,27 +110,27 @@ impl Worker {
 
     /// The thread's whole life.
     pub(super) fn work(self, runtime: tokio::runtime::Runtime) {
-        // Whatever happens, nobody waits for a thread that has gone. Said last, when this worker is dropped: whoever waited may
-        // open the outbox's file again at once.
+        // Whatever happens, nobody waits for a thread that has gone. Said last, when the worker has let go of the outbox:
+        // whoever waited may open its file again at once.
         let _leave = Leave(self.shared.clone());
         self.shared.this_is_the_thread();
-        self.work_until_stopped(runtime);
-    }
-
-    fn work_until_stopped(mut self, runtime: tokio::runtime::Runtime) {
         let _quiet = Context::enter_telemetry_suppressed_scope();
-        runtime.block_on(self.run());
-        self.requests.abort_all();
-        for flight in std::mem::take(&mut self.flights) {
-            self.settle(&flight.parcels, Outcome::Again);
+        // As a task, since waking what `block_on` itself drives costs a system call, even from the same thread.
+        let working = async { tokio::spawn(self.run()).await };
+        if let Ok(mut worker) = runtime.block_on(working) {
+            worker.requests.abort_all();
+            for flight in std::mem::take(&mut worker.flights) {
+                worker.settle(&flight.parcels, Outcome::Again);
+            }
+            // A failure is seen by whoever asks what is pending.
+            let _ = worker.depot.sync();
         }
-        // A failure is seen by whoever asks what is pending.
-        let _ = self.depot.sync();
         // Without waiting for a name that is being resolved, or a client that blocks.
         runtime.shutdown_background();
     }
 
-    async fn run(&mut self) {
+    /// Works until it is told to stop.
+    async fn run(mut self) -> Self {
         loop {
             let orders = self.shared.orders();
             self.obey(&orders);
@@ -140,7 +140,7 @@ impl Worker {
             self.shared.enough.store(self.enough(), Ordering::SeqCst);
             let tend = self.depot.tend();
             if self.report(&orders) {
-                return;
+                return self;
             }
             if let Woken::Landed(task, reply) = self.wait(self.bound(&orders, tend)).await {
                 self.land(task, reply);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -20,7 +21,6 @@ use crate::export::endpoint::Endpoint;
 use crate::export::opt_out::{OptOut, environment_opts_out};
 use crate::export::outbox::Depot;
 use crate::export::{Chunk, ExportReport};
-use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
 /// Exports logs with a `session.id` to Opentracker, from any log pipeline; also the handle to what it does.
@@ -47,13 +47,14 @@ use crate::telemetry::{self, LossCounters, Losses};
 #[derive(Clone)]
 pub struct OpentrackerExporter {
     shared: Arc<Shared>,
+    /// That of the provider which took this handle; each may have its own.
+    resource: Resource,
 }
 
 /// What the handles of an exporter share.
 struct Shared {
     namespace: String,
     mapper: Mapper,
-    resource: Mutex<Resource>,
     anonymity: AtomicU8,
     /// The environment asked not to be tracked.
     suppressed: bool,
@@ -143,7 +144,7 @@ impl fmt::Debug for OpentrackerExporter {
 
 impl LogExporter for OpentrackerExporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.shared.accept(&batch)
+        self.shared.accept(&batch, &self.resource)
     }
 
     /// Flushes, within `timeout`; the other handles go on.
@@ -152,24 +153,25 @@ impl LogExporter for OpentrackerExporter {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        *self.shared.resource.lock() = resource.clone();
+        self.resource = resource.clone();
     }
 }
 
 impl Shared {
     /// Maps a batch and commits it to the outbox: all of it, or nothing.
-    fn accept(&self, batch: &LogBatch<'_>) -> OTelSdkResult {
+    fn accept(&self, batch: &LogBatch<'_>, resource: &Resource) -> OTelSdkResult {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
         if self.is_out() {
             return Ok(());
         }
+        // Hooks and our own warning may log: that is no activity, and does not come back here.
+        let _quiet = Context::enter_telemetry_suppressed_scope();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
-        let resource = self.resource.lock().clone();
         let events =
-            batch.iter().filter_map(|(record, scope)| self.mapper.map(record, scope, &resource, anonymity, now));
+            batch.iter().filter_map(|(record, scope)| self.mapper.map(record, scope, resource, anonymity, now));
         let mut chunks: Vec<Chunk> = Vec::new();
         for event in events {
             if chunks.last().is_none_or(|chunk| chunk.events.len() >= Chunk::MAX_EVENTS) {
@@ -250,7 +252,6 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
         shared: Arc::new(Shared {
             namespace,
             mapper,
-            resource: Mutex::new(Resource::builder_empty().build()),
             anonymity: AtomicU8::new(content.anonymity.to_number()),
             suppressed,
             opted_out: AtomicBool::new(false),
@@ -261,6 +262,7 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
             source,
             closed: AtomicBool::new(false),
         }),
+        resource: Resource::builder_empty().build(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! The outbox at work: what is accepted, taken, settled and removed.
 //!
 //! Two locks, taken in this order: `store` for as long as a commit or a read of the store takes, `state` for bookkeeping in
-//! memory only. So a delivery thread that finds its payloads in memory never waits for a disk.
+//! memory only. So a delivery thread that finds its payloads in memory never waits for a disk. A store may be the user's: it
+//! runs under `store` alone, and its panics are caught.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -76,7 +77,7 @@ pub(crate) struct Want {
 }
 
 /// An event that was taken.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Parcel {
     /// To settle it with.
     pub(crate) ticket: Ticket,
@@ -520,6 +521,13 @@ fn corrupt(stored: &Stored) -> OutboxError {
 /// Calls a store, which may be the user's: its panic is an error.
 fn guarded<T>(call: impl FnOnce() -> Result<T, OutboxError>) -> Result<T, OutboxError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(OutboxError::Store("it panicked".into())))
+}
+
+/// Without its content, which is the user's.
+impl fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parcel").field("id", &self.id()).field("ticket", &self.ticket).finish_non_exhaustive()
+    }
 }
 
 impl Parcel {

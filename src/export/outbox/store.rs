@@ -11,6 +11,56 @@ use crate::export::Chunk;
 ///
 /// Limits, order, deletions and what is in flight are not its business; it stores what it is told and gives it back after
 /// a restart. It is called by one thread at a time. A panic counts as an error.
+///
+/// The shape of one, which lacks only the disk:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use otel_session::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
+///
+/// #[derive(Debug, Default)]
+/// struct Shelf {
+///     chunks: BTreeMap<u64, (Chunk, Vec<u8>)>,
+///     state: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+/// }
+///
+/// impl OutboxStore for Shelf {
+///     fn open(&mut self) -> Result<Opened, OutboxError> {
+///         let stored = |(number, (chunk, done)): (&u64, &(Chunk, Vec<u8>))| Stored::new(*number, chunk, done.clone());
+///         let row = |((table, key), value): (&(u8, Vec<u8>), &Vec<u8>)| {
+///             StateRow::new(*table, key.clone(), Some(value.clone()))
+///         };
+///         let next = self.chunks.keys().last().map_or(0, |last| last + 1);
+///         Ok(Opened::new(self.chunks.iter().map(stored).collect(), self.state.iter().map(row).collect(), next))
+///     }
+///
+///     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
+///         for number in commit.removed {
+///             self.chunks.remove(number);
+///         }
+///         for (number, chunk) in commit.added {
+///             self.chunks.insert(*number, (Chunk::clone(chunk), Vec::new()));
+///         }
+///         for (number, done) in commit.done {
+///             self.chunks.entry(*number).and_modify(|(_, old)| *old = done.clone());
+///         }
+///         for row in commit.state {
+///             match &row.value {
+///                 Some(value) => self.state.insert((row.table, row.key.clone()), value.clone()),
+///                 None => self.state.remove(&(row.table, row.key.clone())),
+///             };
+///         }
+///         Ok(())
+///     }
+///
+///     fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
+///         let found = self.chunks.get(&chunk).map(|(chunk, _)| chunk.clone());
+///         found.ok_or_else(|| OutboxError::Store(format!("no chunk {chunk}").into()))
+///     }
+/// }
+///
+/// let outbox = Outbox::custom(Shelf::default());
+/// ```
 pub trait OutboxStore: Any + Debug + Send {
     /// Opens the store; called once, before anything else.
     ///

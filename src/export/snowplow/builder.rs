@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::SessionState;
 use super::callbacks::SessionCallback;
-use super::collector::Header;
+use super::collector::{Address, Header};
 use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
@@ -45,7 +45,7 @@ pub(super) struct Transport {
     pub(super) headers: Vec<Header>,
     pub(super) cookie_jar: bool,
     pub(super) client: Option<Arc<dyn HttpClient>>,
-    pub(super) id_service: Option<String>,
+    pub(super) id_service: Option<Address>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) retry: RetryPolicy,
@@ -197,7 +197,7 @@ impl SnowplowExporterBuilder {
     /// A URL that is asked once by GET before the first request, so that a service of yours can set its cookie, which
     /// [`with_cookie_jar`](Self::with_cookie_jar) keeps. Until it has answered with a 2xx, events wait.
     pub fn with_id_service(mut self, url: impl Into<String>) -> Self {
-        self.transport.id_service = Some(url.into());
+        self.transport.id_service = Some(Address(url.into()));
         self
     }
 }

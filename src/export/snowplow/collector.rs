@@ -15,7 +15,7 @@ use crate::export::endpoint::Endpoint;
 /// What is not said here is as the exporter's builder has it.
 #[derive(Debug, Clone, Default)]
 pub struct Collector {
-    endpoint: String,
+    endpoint: Address,
     port: Option<u16>,
     method: Option<Method>,
     post_path: Option<String>,
@@ -26,7 +26,7 @@ impl Collector {
     /// A collector at a full URL, or at `host[:port][/prefix]`, which means https.
     #[must_use]
     pub fn new(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), ..Self::default() }
+        Self { endpoint: Address(endpoint.into()), ..Self::default() }
     }
 
     /// Its port, where the endpoint does not name it: the Python emitter's `port`.
@@ -59,7 +59,7 @@ impl Collector {
 
     /// The same at another place.
     pub(super) fn at(mut self, endpoint: String) -> Self {
-        self.endpoint = endpoint;
+        self.endpoint = Address(endpoint);
         self
     }
 
@@ -71,7 +71,7 @@ impl Collector {
     pub(super) fn endpoint(&self) -> Result<Endpoint, BuildError> {
         let text = match self.port {
             Some(port) => with_port(&self.endpoint, port)?,
-            None => self.endpoint.clone(),
+            None => self.endpoint.0.clone(),
         };
         Endpoint::parse("with_endpoint", &text)
     }
@@ -88,6 +88,21 @@ impl Collector {
             headers.insert(name, value);
         }
         Ok(headers)
+    }
+}
+
+/// An address as it was given, which is shown without what may be a password or a key in it.
+#[derive(Clone, Default)]
+pub(super) struct Address(pub(super) String);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before_query = self.0.split(['?', '#']).next().unwrap_or_default();
+        let shown = match before_query.rsplit_once('@') {
+            Some((_, host)) => format!("…@{host}"),
+            None => before_query.to_owned(),
+        };
+        fmt::Debug::fmt(&shown, f)
     }
 }
 
@@ -146,7 +161,8 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 }
 
 /// `host/prefix` or a URL, with this port.
-fn with_port(endpoint: &str, port: u16) -> Result<String, BuildError> {
+fn with_port(address: &Address, port: u16) -> Result<String, BuildError> {
+    let endpoint = address.0.as_str();
     let (scheme, rest) = endpoint.split_once("://").map_or(("", endpoint), |(scheme, rest)| (scheme, rest));
     let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let named = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
@@ -154,7 +170,7 @@ fn with_port(endpoint: &str, port: u16) -> Result<String, BuildError> {
         return Err(BuildError::Setting {
             setting: "Collector::with_port",
             value: port.to_string(),
-            fix: format!("the endpoint {endpoint:?} names a port already; name it once"),
+            fix: format!("the endpoint {address:?} names a port already; name it once"),
         });
     }
     let separator = if scheme.is_empty() { "" } else { "://" };

@@ -65,11 +65,11 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.short_text(id, SHORT);
     }
     members(json, &mut first, it);
-    if let (Source::Log(log), false) = (it.record.source, has_body) {
-        if let Some(body) = log.body() {
-            json.fixed_key(&mut first, "body");
-            write_body(json, it, body);
-        }
+    if let Source::Log(log) = it.record.source
+        && let Some(body) = log.body().filter(|_| !has_body)
+    {
+        json.fixed_key(&mut first, "body");
+        write_body(json, it, body);
     }
     json.raw(b"}");
 }

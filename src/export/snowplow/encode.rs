@@ -14,6 +14,7 @@ use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
 use super::url_safe::{UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
+use crate::semconv;
 
 /// Writes events; made of the settings once.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Encoder {
     /// `tv`, `tna`.
     constant: Vec<u8>,
     unstruct: Unstruct,
+    heads: Heads,
     contexts_head: Vec<u8>,
     contexts_tail: Vec<u8>,
     pub(super) entities: entities::Pieces,
@@ -86,6 +88,7 @@ impl Encoder {
             true_timestamps: settings.true_timestamps,
             constant,
             unstruct: Unstruct::new(level, &settings.vendor),
+            heads: Heads::default(),
             contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
             contexts_tail: level.piece("]}"),
             entities: entities::Pieces::new(level, settings),
@@ -101,7 +104,7 @@ impl Encoder {
             return 0;
         }
         let mut text = ResourceText::default();
-        let service = resource.get_ref(&names::SERVICE_NAME.into()).map(|name| name.as_str());
+        let service = resource.get_ref(&semconv::SERVICE_NAME.into()).map(|name| name.as_str());
         let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
         let mut cuts = u64::from(write_text(&mut text.app_id, "aid", app_id, 255));
         cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);
@@ -119,8 +122,11 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> u64 {
         let structured = structured::of(it, settings);
-        out.extend_from_slice(if structured.is_some() { b"{\"e\":\"se\"" } else { b"{\"e\":\"ue\"" });
-        write_key(out, "eid");
+        out.extend_from_slice(if structured.is_some() {
+            b"{\"e\":\"se\",\"eid\":\""
+        } else {
+            b"{\"e\":\"ue\",\"eid\":\""
+        });
         json::write_uuid(out, it.id);
         out.extend_from_slice(b"\",\"dtm\":\"");
         json::write_int(out, it.millis);
@@ -134,20 +140,21 @@ impl Encoder {
         if let Some((_, resource)) = &self.resource {
             out.extend_from_slice(&resource.app_id);
         }
-        let mut cuts = atomic_fields(it, subject, &mut self.entities, out);
+        let place = it.session.as_ref().map(|session| self.entities.place(session));
+        let mut cuts = atomic_fields(it, subject, place.map(|place| self.entities.session_text(place)), out);
         cuts += match structured {
             Some(event) => structured::write(&event, out),
             None => self.write_unstruct(it, settings, out),
         };
-        cuts += self.write_contexts(it, settings, out);
+        cuts += self.write_contexts(it, settings, place, out);
         out.push(b'}');
         cuts
     }
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
-        self.within(out, "ue_px", "ue_pr", |encoder, out| {
-            let unstruct = &encoder.unstruct;
-            let mut json = Json::new(out, encoder.level, encoder.bounds);
+        self.within(out, ("ue_px", "ue_pr"), None, |encoder, out| {
+            let Self { unstruct, heads, level, bounds, .. } = encoder;
+            let mut json = Json::new(out, *level, *bounds);
             match (it.content, &settings.style) {
                 (MappedEvent::SelfDescribing(own), _) => {
                     json.raw(&unstruct.before_schema);
@@ -156,9 +163,7 @@ impl Encoder {
                     json.json(&own.data);
                 }
                 (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
-                    json.raw(&unstruct.before_schema);
-                    json.string(&schema_of_name(vendor, it.record.name, version));
-                    json.raw(&unstruct.after_schema);
+                    json.raw(heads.of(it.record.name, |name| unstruct.head(*level, vendor, name, version)));
                     data::write_attributes_as_data(&mut json, it);
                 }
                 _ => {
@@ -171,19 +176,25 @@ impl Encoder {
         })
     }
 
-    fn write_contexts(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
+    fn write_contexts(
+        &mut self,
+        it: &Event<'_, '_>,
+        settings: &MapSettings,
+        place: Option<usize>,
+        out: &mut Vec<u8>,
+    ) -> u64 {
         let resource = self.resource.as_ref().map_or(&[][..], |(_, text)| {
             if it.anonymity.names_users() { &text.entities } else { &text.masked_entities }
         });
         let trace = settings.trace_entity && it.record.trace.is_some();
         let browser = settings.browser_entity.then(|| entities::browser_context(it)).flatten();
-        let session = it.session.as_ref().filter(|session| session.attached);
+        let session = it.session.as_ref().zip(place).filter(|(session, _)| session.attached);
         if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {
             return 0;
         }
-        self.within(out, "cx", "co", |encoder, out| {
+        self.within(out, ("cx", "co"), session.map(|(_, place)| place), |encoder, out| {
             match session {
-                Some(session) => encoder.entities.write_session(session, out),
+                Some((session, _)) => encoder.entities.write_event_index(session, out),
                 None => out.extend_from_slice(&encoder.contexts_head),
             }
             let first = out.len();
@@ -207,24 +218,27 @@ impl Encoder {
         })
     }
 
-    /// Writes JSON as the value of a key: in base64url under the first, as a string under the second.
+    /// Writes JSON as the value of a key: in base64url under the first, as a string under the second. What the events of a
+    /// session share comes before it.
     fn within(
         &mut self,
         out: &mut Vec<u8>,
-        base64: &str,
-        plain: &str,
+        (base64, plain): (&str, &str),
+        session: Option<usize>,
         write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64,
     ) -> u64 {
+        write_key(out, if self.base64 { base64 } else { plain });
+        if let Some(place) = session {
+            out.extend_from_slice(&self.entities.session_text(place).contexts);
+        }
         let cuts;
         if self.base64 {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             cuts = write(self, &mut scratch);
-            write_key(out, base64);
             json::append_base64(out, &self.engine, &scratch);
             self.scratch = scratch;
         } else {
-            write_key(out, plain);
             cuts = write(self, out);
         }
         out.push(b'"');
@@ -245,6 +259,35 @@ impl Unstruct {
             tail: level.piece("}}"),
         }
     }
+
+    /// The beginning of an event under the schema of its name.
+    fn head(&self, level: Level, vendor: &str, name: &str, version: &str) -> Vec<u8> {
+        let schema = level.piece(&format!("\"{}\"", schema_of_name(vendor, name, version)));
+        [&*self.before_schema, &schema, &self.after_schema].concat()
+    }
+}
+
+/// The beginnings of the latest events under schemas of their names: a stream has few names.
+#[derive(Debug, Default)]
+struct Heads(Vec<(Box<str>, Vec<u8>)>);
+
+impl Heads {
+    const MOST: usize = 64;
+
+    fn of(&mut self, name: &str, write: impl FnOnce(&str) -> Vec<u8>) -> &[u8] {
+        if self.0.is_empty() {
+            self.0.resize_with(Self::MOST, Default::default);
+        }
+        // What a schema takes of a name, which bounds what is kept here.
+        let name = json::cut_chars(name, MAX_SCHEMA_NAME);
+        let place = name.bytes().fold(name.len(), |place, byte| place.wrapping_mul(31) ^ usize::from(byte));
+        let (known, head) = &mut self.0[place % Self::MOST];
+        if head.is_empty() || **known != *name {
+            *known = name.into();
+            *head = write(name);
+        }
+        head
+    }
 }
 
 /// The schema of an event's name: what a schema's name may not hold becomes `_`.
@@ -255,7 +298,12 @@ fn schema_of_name(vendor: &str, name: &str, version: &str) -> String {
 }
 
 /// Platform, user, session, and what the record or the subject says of the device.
-fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entities::Pieces, out: &mut Vec<u8>) -> u64 {
+fn atomic_fields(
+    it: &Event<'_, '_>,
+    subject: &SubjectText,
+    session: Option<&entities::SessionText>,
+    out: &mut Vec<u8>,
+) -> u64 {
     let mut cuts = 0;
     let named = it.anonymity.names_users();
     out.extend_from_slice(&subject.platform);
@@ -264,8 +312,8 @@ fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entit
         None if named => out.extend_from_slice(&subject.user_id),
         None => {}
     }
-    if let Some(session) = &it.session {
-        out.extend_from_slice(&entities.session_text(session).fields);
+    if let Some(session) = session {
+        out.extend_from_slice(&session.fields);
     } else if let Some(user) = it.user {
         write_key(out, "duid");
         json::write_uuid(out, user);
@@ -275,7 +323,7 @@ fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entit
     if has_none && it.anonymity.names_sessions() {
         out.extend_from_slice(&subject.session);
     }
-    if !it.record.known.has_fields {
+    if it.record.known.fields.is_empty() {
         out.extend_from_slice(if named { &subject.fields } else { &subject.masked_fields });
         return cuts;
     }
@@ -283,7 +331,7 @@ fn atomic_fields(it: &Event<'_, '_>, subject: &SubjectText, entities: &mut entit
         if field.is_personal() && !named {
             continue;
         }
-        match &it.record.known.fields[field as usize] {
+        match it.record.known.field(field) {
             Some(value) if !value.is_empty() => cuts += u64::from(field.write(out, value)),
             _ => out.extend_from_slice(&subject.by_field[field as usize]),
         }

@@ -12,6 +12,8 @@ use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
+use crate::semconv;
+use super::url_safe::{UrlSafe, url_safe};
 
 /// The eight fields of `client_session`, as an event carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,11 @@ pub(super) struct Pieces {
     quote: Vec<u8>,
     trace: [Vec<u8>; 3],
     own: [Vec<u8>; 3],
+    base64: Option<UrlSafe>,
+    /// In sets: where the text of a session may stand follows from its id.
     recent: Vec<SessionText>,
+    /// Which one of a set gives way next.
+    next: usize,
 }
 
 /// What all events of a session share, written once: of a usual event it is the larger part.
@@ -45,8 +51,8 @@ pub(super) struct SessionText {
     of: Option<ClientSession>,
     /// `duid`, `sid` and `vid`, each with the comma before it.
     pub(super) fields: Vec<u8>,
-    /// The beginning of the contexts, up to the event's index.
-    contexts: Vec<u8>,
+    /// The beginning of the contexts, up to the event's index; in base64 if the contexts are.
+    pub(super) contexts: Vec<u8>,
 }
 
 impl Pieces {
@@ -79,20 +85,36 @@ impl Pieces {
             quote: level.piece("\""),
             trace: trace.map(|it: &str| level.piece(it)),
             own: [",{\"schema\":", ",\"data\":", "}"].map(|it| level.piece(it)),
-            recent: (0..RECENT).map(|_| SessionText::default()).collect(),
+            base64: settings.base64.then(url_safe),
+            recent: Vec::new(),
+            next: 0,
         }
     }
 
-    /// What the events of this session share.
-    pub(super) fn session_text(&mut self, it: &ClientSession) -> &SessionText {
-        let shared = ClientSession { event_index: None, attached: true, ..*it };
-        let place = it.id.as_bytes().iter().fold(0, |place, byte| place ^ usize::from(*byte)) % RECENT;
-        if self.recent[place].of.as_ref() != Some(&shared) {
-            let mut text = std::mem::take(&mut self.recent[place]);
-            self.describe(&shared, &mut text);
-            text.of = Some(shared);
-            self.recent[place] = text;
+    /// Where in [`session_text`](Self::session_text) stands what the events of this session share.
+    pub(super) fn place(&mut self, it: &ClientSession) -> usize {
+        if self.recent.is_empty() {
+            self.recent.resize_with(SETS * WAYS, SessionText::default);
         }
+        let shared = ClientSession { event_index: None, attached: true, ..*it };
+        let (high, low) = it.id.as_u64_pair();
+        // The last bits are random in ids of any version but 1, whose first ones count time.
+        let set = usize::try_from((high >> 32 ^ low) % SETS as u64).unwrap_or(0) * WAYS;
+        let known = self.recent[set..set + WAYS].iter().position(|text| text.of.as_ref() == Some(&shared));
+        if let Some(way) = known {
+            return set + way;
+        }
+        self.next = (self.next + 1) % WAYS;
+        let place = set + self.next;
+        let mut text = std::mem::take(&mut self.recent[place]);
+        self.describe(&shared, &mut text);
+        text.of = Some(shared);
+        self.recent[place] = text;
+        place
+    }
+
+    /// What the events of a session share, by its [place](Self::place).
+    pub(super) fn session_text(&self, place: usize) -> &SessionText {
         &self.recent[place]
     }
 
@@ -140,11 +162,16 @@ impl Pieces {
             None => out.extend_from_slice(&self.null),
         }
         out.extend_from_slice(event_index);
+        if let Some(engine) = &self.base64 {
+            // Blanks before a number mean nothing; with them the base64 of what follows can be written after this one's.
+            out.resize(out.len().next_multiple_of(3), b' ');
+            let json = std::mem::take(out);
+            json::append_base64(out, engine, &json);
+        }
     }
 
-    /// Begins the contexts with a session.
-    pub(super) fn write_session(&mut self, it: &ClientSession, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.session_text(it).contexts);
+    /// Goes on after what the events of the session share, to the end of its entity.
+    pub(super) fn write_event_index(&self, it: &ClientSession, out: &mut Vec<u8>) {
         match it.event_index {
             Some(index) => json::write_int(out, i64::from(index)),
             None => out.extend_from_slice(&self.null),
@@ -182,7 +209,7 @@ pub(super) fn of_resource(
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut cuts = 0;
-    let version = resource.get_ref(&names::SERVICE_VERSION.into()).map(|version| version.as_str());
+    let version = resource.get_ref(&semconv::SERVICE_VERSION.into()).map(|version| version.as_str());
     if let Some(version) = version.filter(|version| settings.application_entity && !version.is_empty()) {
         let kept = cut_chars(&version, 255);
         cuts += u64::from(kept.len() < version.len());
@@ -244,9 +271,9 @@ fn describe_further(it: &Event<'_, '_>, data: &mut Value) {
 
 /// Snowplow's description of a browser, if all six fields that it requires are known.
 pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
-    let fields = &it.record.known.fields;
+    let fields = &it.record.known;
     let field = |field: Field| {
-        let value = fields[field as usize].as_deref()?;
+        let value = fields.field(field)?;
         (field.is_valid(value) && value.len() <= 20).then_some(value)
     };
     let flag = |name: &str| it.attribute(name).and_then(Attribute::bool);
@@ -259,15 +286,17 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
         "cookiesEnabled": flag(names::COOKIES_ENABLED)?,
         "online": flag(names::ONLINE)?,
     });
-    if let Some(language) = fields[Field::Language as usize].as_deref().filter(|it| it.chars().count() <= 20) {
+    if let Some(language) = fields.field(Field::Language).filter(|it| it.chars().count() <= 20) {
         data["browserLanguage"] = language.into();
     }
     describe_further(it, &mut data);
     Some(SelfDescribing::new(names::BROWSER_CONTEXT, data))
 }
 
-/// How many sessions' texts are kept.
-const RECENT: usize = 64;
+/// How many sessions' texts are kept, some 1.5 kB each: several to a set, lest two that follow each other in turn always
+/// drive each other out.
+const SETS: usize = 64;
+const WAYS: usize = 8;
 
 /// When the entity of a resource is full: it goes with every event.
 const MAX_RESOURCE_BYTES: usize = 8192;

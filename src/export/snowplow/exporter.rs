@@ -24,7 +24,7 @@ use crate::error::BuildError;
 use crate::export::delivery::Courier;
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, ExportReport};
+use crate::export::{Chunk, ChunkEvent, ExportReport};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -139,6 +139,9 @@ impl SnowplowExporter {
                 fix: format!("this exporter has {} collectors, counted from 0", self.shared.queues.len()),
             });
         };
+        if !self.shared.own_client {
+            parsed.check_tls()?;
+        }
         queue.protocol.set_target(target(&parsed, &queue.post_path)?);
         Ok(())
     }
@@ -214,6 +217,8 @@ pub(super) struct Shared {
     pub(super) source: Source,
     /// Nothing is kept anywhere: a session cannot be tracked without naming the user.
     pub(super) stateless: bool,
+    /// Requests are made by a client of the user's, which may speak https.
+    pub(super) own_client: bool,
     /// The environment asked not to be tracked.
     pub(super) suppressed: bool,
     pub(super) opted_out: AtomicBool,
@@ -307,7 +312,7 @@ impl Shared {
     }
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let all = self.at_once(|queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
+        let all = at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
         self.depot.sync().is_ok() && all
     }
 
@@ -318,21 +323,10 @@ impl Shared {
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
         registry::release(&self.namespace, self);
-        self.at_once(|queue| queue.courier.shutdown(timeout));
+        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)
-    }
-
-    /// Does the same for all collectors at a time, so that an unreachable one costs the others nothing.
-    fn at_once<T: Send>(&self, act: impl Fn(&Queue) -> T + Sync) -> Vec<T> {
-        if let [queue] = &*self.queues {
-            return vec![act(queue)];
-        }
-        std::thread::scope(|scope| {
-            let running: Vec<_> = self.queues.iter().map(|queue| scope.spawn(|| act(queue))).collect();
-            running.into_iter().filter_map(|it| it.join().ok()).collect()
-        })
     }
 }
 
@@ -348,6 +342,24 @@ impl Hooks {
     }
 }
 
+/// Does the same for all at a time, so that one that waits for a collector costs the others nothing. One for which there is
+/// no thread comes after the others.
+pub(super) fn at_once<I: Sync, T: Send>(items: &[I], act: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    if let [item] = items {
+        return vec![act(item)];
+    }
+    std::thread::scope(|scope| {
+        let act = &act;
+        let start = |item| std::thread::Builder::new().spawn_scoped(scope, move || act(item)).map_err(|_| item);
+        let started: Vec<_> = items.iter().map(start).collect();
+        let ended = started.into_iter().filter_map(|it| match it {
+            Ok(thread) => thread.join().ok(),
+            Err(item) => Some(act(item)),
+        });
+        ended.collect()
+    })
+}
+
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.
 fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
     let mut chunks = Vec::new();
@@ -356,11 +368,15 @@ fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
         while let Some(first) = rest.first() {
             let same = rest.iter().take(Chunk::MAX_EVENTS).take_while(|event| event.mode == first.mode).count();
             let (events, later) = rest.split_at(same);
-            let mut chunk = Chunk::new(u16::try_from(queue).unwrap_or(u16::MAX), first.mode, accepted_at);
-            for event in events {
-                chunk.push(event.id, event.lane, &mapped.bytes[event.range.clone()]);
-            }
-            chunks.push(chunk);
+            let heads = events.iter().map(|event| {
+                let len = u32::try_from(event.range.len()).unwrap_or(u32::MAX);
+                ChunkEvent::new(event.id, len, event.lane)
+            });
+            // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
+            let end = events.last().map_or(first.range.end, |last| last.range.end);
+            let bytes = mapped.bytes[first.range.start..end].to_vec();
+            let queue = u16::try_from(queue).unwrap_or(u16::MAX);
+            chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
             rest = later;
         }
     }

@@ -2,6 +2,7 @@
 
 use super::json::{self, Level, cut_chars};
 use super::names::FIELD_PREFIX;
+use crate::semconv;
 
 /// A field that comes from the record, else from the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +79,10 @@ impl Field {
             return Self::ALL.into_iter().find(|field| field.key() == key);
         }
         match key {
-            "user_agent.original" => Some(Self::UserAgent),
-            "client.address" => Some(Self::Ip),
-            "browser.language" => Some(Self::Language),
-            "url.full" => Some(Self::Url),
+            semconv::USER_AGENT_ORIGINAL => Some(Self::UserAgent),
+            semconv::CLIENT_ADDRESS => Some(Self::Ip),
+            semconv::BROWSER_LANGUAGE => Some(Self::Language),
+            semconv::URL_FULL => Some(Self::Url),
             _ => None,
         }
     }

@@ -100,50 +100,51 @@ pub(super) fn dashed(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
 }
 
-/// Random UUIDs of version 4, drawn for a whole batch at once.
+/// UUIDs of version 4 for a batch: random bits of the system, spread over its events.
 ///
-/// What a batch does not use is thrown away with it: a process that forks would use it twice.
+/// Nothing of a batch is left for the next: a process that forks would use it twice. The spreading can be undone, so
+/// that who knows one id of a batch may find the others; ids of events are no secrets.
 #[derive(Debug, Default)]
 pub(super) struct Randoms {
-    pool: Vec<u8>,
+    high: u64,
+    low: u64,
 }
 
 impl Randoms {
-    /// Draws as many as a batch may need.
-    pub(super) fn draw(&mut self, count: usize) {
-        self.pool.clear();
-        self.pool.resize(count.min(MOST_DRAWN) * 16, 0);
-        fill(&mut self.pool);
+    /// Asks the system for new bits.
+    pub(super) fn draw(&mut self) {
+        let (high, low) = random().as_u64_pair();
+        (self.high, self.low) = (high, low);
     }
 
     pub(super) fn next(&mut self) -> Uuid {
-        let mut bytes = [0; 16];
-        if let Some(start) = self.pool.len().checked_sub(16) {
-            bytes.copy_from_slice(&self.pool[start..]);
-            self.pool.truncate(start);
-        } else {
-            fill(&mut bytes);
-        }
-        Builder::from_random_bytes(bytes).into_uuid()
-    }
-
-    pub(super) fn discard(&mut self) {
-        self.pool.clear();
+        // Two sequences that visit every number once, each mixed without loss: no two ids of a batch are the same, and
+        // those of two batches are only if all 128 bits they were drawn with fit together.
+        self.high = self.high.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.low = self.low.wrapping_add(0xd1b5_4a32_d192_ed03);
+        let bits = u128::from(mix(self.high)) << 64 | u128::from(mix(self.low));
+        Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
     }
 }
 
-/// Random bytes of the system; where it has none, of the hasher's keys, since no event may bring the application down.
-fn fill(bytes: &mut [u8]) {
-    if getrandom::fill(bytes).is_err() {
+/// The finish of `SplitMix64` (Steele, Lea, Flood 2014).
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// A UUID of random bits of the system; where it has none, of the hasher's keys, since no event may bring the application
+/// down.
+pub(super) fn random() -> Uuid {
+    let mut bytes = [0; 16];
+    if getrandom::fill(&mut bytes).is_err() {
         for (index, chunk) in bytes.chunks_mut(8).enumerate() {
-            let word = RandomState::new().hash_one(index).to_ne_bytes();
-            chunk.copy_from_slice(&word[..chunk.len()]);
+            chunk.copy_from_slice(&RandomState::new().hash_one(index).to_ne_bytes());
         }
     }
+    Uuid::from_bytes(bytes)
 }
-
-/// 64 kB at once.
-const MOST_DRAWN: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -177,11 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn random_ids_are_of_version_4_and_differ_beyond_what_was_drawn() {
+    fn random_ids_are_of_version_4_and_differ_within_and_between_batches() {
         let mut randoms = Randoms::default();
-        randoms.draw(2);
-        let ids: std::collections::HashSet<_> = (0..5).map(|_| randoms.next()).collect();
-        assert_eq!(ids.len(), 5);
-        assert!(ids.iter().all(|id| id.get_version_num() == 4));
+        let mut ids = std::collections::HashSet::new();
+        for _ in 0..100 {
+            randoms.draw();
+            ids.extend((0..100).map(|_| randoms.next()));
+        }
+        assert_eq!(ids.len(), 10_000);
+        assert!(ids.iter().all(|id| id.get_version_num() == 4 && id.get_variant() == uuid::Variant::RFC4122));
+        let ones: u32 = ids.iter().map(|id| id.as_u128().count_ones()).sum();
+        assert!((614_000..646_000).contains(&ones), "{ones} of 1,280,000 bits");
     }
 }

@@ -54,10 +54,12 @@ impl Level {
         out
     }
 
-    fn quote(self) -> &'static [u8] {
+    /// Appends one of two pieces. Each has a length that the compiler knows, so that no function is called to copy it.
+    #[inline]
+    fn push<const P: usize, const Q: usize>(self, out: &mut Vec<u8>, plain: &[u8; P], quoted: &[u8; Q]) {
         match self {
-            Self::Plain => b"\"",
-            Self::Quoted => b"\\\"",
+            Self::Plain => out.extend_from_slice(plain),
+            Self::Quoted => out.extend_from_slice(quoted),
         }
     }
 }
@@ -87,35 +89,44 @@ impl<'a> Json<'a> {
     }
 
     /// What is known to need no escape, or has been escaped for this level.
+    #[inline]
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
     /// The key of a member of ours, which needs no escape, with the comma before it unless it is the first.
     pub(super) fn fixed_key(&mut self, first: &mut bool, key: &'static str) {
-        let (before, after): (&[u8], &[u8]) = match self.level {
-            Level::Plain => (b",\"", b"\":"),
-            Level::Quoted => (b",\\\"", b"\\\":"),
-        };
-        self.raw(&before[usize::from(std::mem::take(first))..]);
-        self.raw(key.as_bytes());
-        self.raw(after);
+        self.open_key(first);
+        self.out.extend_from_slice(key.as_bytes());
+        self.level.push(self.out, b"\":", b"\\\":");
     }
 
     /// The key of a member, with the comma before it unless it is the first.
     pub(super) fn key(&mut self, first: &mut bool, key: &str) {
-        if !std::mem::take(first) {
-            self.raw(b",");
+        self.open_key(first);
+        self.cuts += u64::from(escape(self.out, key, self.level));
+        self.level.push(self.out, b"\":", b"\\\":");
+    }
+
+    #[inline]
+    fn open_key(&mut self, first: &mut bool) {
+        if std::mem::take(first) {
+            self.quote();
+        } else {
+            self.level.push(self.out, b",\"", b",\\\"");
         }
-        self.string(key);
-        self.raw(b":");
+    }
+
+    #[inline]
+    fn quote(&mut self) {
+        self.level.push(self.out, b"\"", b"\\\"");
     }
 
     /// A text that is in bounds by its origin.
     pub(super) fn string(&mut self, text: &str) {
-        self.raw(self.level.quote());
+        self.quote();
         self.cuts += u64::from(escape(self.out, text, self.level));
-        self.raw(self.level.quote());
+        self.quote();
     }
 
     /// A text from outside.
@@ -162,20 +173,20 @@ impl<'a> Json<'a> {
 
     /// The lowest digits of a number, in lower case.
     pub(super) fn hex(&mut self, value: u128, digits: u32) {
-        self.raw(self.level.quote());
+        self.quote();
         for place in (0..digits).rev() {
             let digit = (value >> (place * 4)) & 15;
             self.out.push(HEX[digit as usize]);
         }
-        self.raw(self.level.quote());
+        self.quote();
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         let kept = &bytes[..bytes.len().min(self.bounds.text / 4 * 3).min(self.room())];
         self.cuts += u64::from(kept.len() < bytes.len());
-        self.raw(self.level.quote());
+        self.quote();
         append_base64(self.out, &STANDARD, kept);
-        self.raw(self.level.quote());
+        self.quote();
     }
 
     /// Any value of a log; beyond [`MAX_DEPTH`] it is `null`.
@@ -383,7 +394,8 @@ pub(super) fn write_int(out: &mut Vec<u8>, value: i64) {
 
 pub(super) fn write_uuid(out: &mut Vec<u8>, id: Uuid) {
     let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
-    out.extend_from_slice(id.hyphenated().encode_lower(&mut buffer).as_bytes());
+    id.hyphenated().encode_lower(&mut buffer);
+    out.extend_from_slice(&buffer);
 }
 
 pub(super) fn append_base64(out: &mut Vec<u8>, engine: &impl Engine, bytes: &[u8]) {

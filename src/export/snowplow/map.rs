@@ -7,18 +7,17 @@
 //!
 //! A record that becomes no event takes no number. Nothing of one record can keep another from becoming its event.
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::LogBatch;
 use opentelemetry_sdk::trace::SpanData;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::encode::{Encoder, Event};
 use super::entities::ClientSession;
 use super::hook::{Candidate, MappedEvent, Mapping, SelfDescribing};
-use super::ids::{Derivation, Randoms, Resolved, dashed};
+use super::ids::{Derivation, Randoms, Resolved, dashed, random};
 use super::map_settings::MapSettings;
 use super::mapped::{Mapped, MappedRecord, Row, SessionChange, SessionState};
 use super::record::{Kind, Known, Record, Rest, Source};
@@ -69,7 +68,7 @@ impl Mapper {
 
     /// Maps a batch of logs. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_logs(&mut self, batch: &LogBatch<'_>, resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(batch.iter().count(), resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for (record, scope) in batch.iter() {
@@ -83,7 +82,7 @@ impl Mapper {
 
     /// Maps ended spans. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_spans(&mut self, batch: &[SpanData], resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(0, resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for span in batch {
@@ -130,15 +129,14 @@ impl Mapper {
         self.installation.id
     }
 
-    fn begin(&mut self, randoms: usize, resource: &Resource, out: &mut Mapped) {
+    fn begin(&mut self, resource: &Resource, out: &mut Mapped) {
         out.clear();
-        self.randoms.draw(randoms);
+        self.randoms.draw();
         let cuts = self.encoder.read_resource(resource, &self.settings);
         self.lose(Loss::EventField, cuts);
     }
 
     fn finish(&mut self, out: &mut Mapped) {
-        self.randoms.discard();
         if !self.settings.keeps_rows {
             return;
         }
@@ -221,10 +219,10 @@ impl Mapper {
         let mapped = catch_unwind(AssertUnwindSafe(|| (hook.0)(candidate)));
         let mut mapping = mapped.unwrap_or_else(|_| self.went_on_without(Mapping::usual()));
         mapping.entities.retain(|entity| self.can_be_sent(entity));
-        if let MappedEvent::SelfDescribing(event) = &mapping.event {
-            if !self.can_be_sent(event) {
-                mapping.event = MappedEvent::Usual;
-            }
+        if let MappedEvent::SelfDescribing(event) = &mapping.event
+            && !self.can_be_sent(event)
+        {
+            mapping.event = MappedEvent::Usual;
         }
         let none = mapping.event == MappedEvent::Skip || mapping.event == MappedEvent::Usual && !usual;
         (!none).then_some(mapping)
@@ -273,7 +271,8 @@ impl Mapper {
         index
     }
 
-    /// Who the user is: the installation by the record, else its user, else the subject, else our own installation.
+    /// Who the user is: the installation by the record, else its user, else the subject's device, else its user, else our
+    /// own installation.
     fn user(&mut self, known: &Known<'_>) -> Uuid {
         if let Some(id) = known.installation_id.and_then(dashed) {
             return id;
@@ -289,7 +288,7 @@ impl Mapper {
         if let Some(user_id) = of_subject("uid") {
             return self.ids.derive(user_id);
         }
-        *self.installation.id.get_or_insert_with(|| self.randoms.next())
+        *self.installation.id.get_or_insert_with(|| Builder::from_random_bytes(random().into_bytes()).into_uuid())
     }
 
     /// Numbers an event within its session.

@@ -5,6 +5,7 @@ mod anonymity;
 #[doc(hidden)]
 pub mod benching;
 mod builder;
+mod by_uuid;
 mod callbacks;
 mod collector;
 mod content;

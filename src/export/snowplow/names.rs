@@ -1,13 +1,4 @@
-//! Names of attributes that other conventions define, and schemas of Snowplow's own.
-
-/// `log.record.uid`: a globally unique id of a log record.
-pub(super) const LOG_RECORD_UID: &str = "log.record.uid";
-/// `event.name`: where an event's name stood before records had a field for it.
-pub(super) const EVENT_NAME: &str = "event.name";
-/// `service.name` of a resource.
-pub(super) const SERVICE_NAME: &str = "service.name";
-/// `service.version` of a resource.
-pub(super) const SERVICE_VERSION: &str = "service.version";
+//! Names that only this bridge knows: attributes that are named after Snowplow's fields, and schemas of Snowplow's own.
 
 /// An attribute of this prefix and a field's protocol key sets that field: `snowplow.page`, `snowplow.tz`.
 pub(super) const FIELD_PREFIX: &str = "snowplow.";
@@ -44,7 +35,7 @@ pub(super) fn is_personal(key: &str) -> bool {
     const OTHERS: [&str; 8] = [
         crate::semconv::APP_INSTALLATION_ID,
         crate::semconv::SESSION_PREVIOUS_ID,
-        "client.address",
+        crate::semconv::CLIENT_ADDRESS,
         "device.id",
         "enduser",
         "network.peer.address",

@@ -65,10 +65,8 @@ pub(super) struct Known<'a> {
     pub(super) index: Option<i64>,
     pub(super) record_id: Option<&'a str>,
     pub(super) event_name: Option<&'a str>,
-    /// By [`Field`].
-    pub(super) fields: [Option<Cow<'a, str>>; Field::COUNT],
-    /// Whether there is any of them.
-    pub(super) has_fields: bool,
+    /// Most records have none.
+    pub(super) fields: Vec<(Field, Cow<'a, str>)>,
 }
 
 /// The attributes that are left; kept over a batch, so that it allocates once.
@@ -83,7 +81,8 @@ impl<'a> Record<'a> {
         rest: &mut Rest<'a>,
     ) -> Self {
         let attributes = record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
-        let (mut known, duplicates) = Known::read(attributes, network_user, rest);
+        let mut known = Known::default();
+        let duplicates = known.read(attributes, network_user, rest);
         if known.session_id.is_none() {
             known.read_body(record.body());
         }
@@ -102,7 +101,8 @@ impl<'a> Record<'a> {
     /// Reads a span. Fills `rest`.
     pub(super) fn of_span(span: &'a SpanData, network_user: Option<&str>, rest: &mut Rest<'a>) -> Self {
         let attributes = span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
-        let (known, duplicates) = Known::read(attributes, network_user, rest);
+        let mut known = Known::default();
+        let duplicates = known.read(attributes, network_user, rest);
         let context = &span.span_context;
         Self {
             kind: Kind::Span,
@@ -128,26 +128,26 @@ fn millis(time: SystemTime) -> Option<i64> {
 }
 
 impl<'a> Known<'a> {
+    /// Reads attributes. Fills `rest`; returns how many of them were given twice.
     fn read(
+        &mut self,
         attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>,
         network_user: Option<&str>,
         rest: &mut Rest<'a>,
-    ) -> (Self, u64) {
+    ) -> u64 {
         const FEW: usize = 32;
-        let mut known = Self::default();
         let mut duplicates = 0;
         let mut places: HashMap<&'a str, usize> = HashMap::new();
         rest.clear();
         for (key, value) in attributes {
-            if known.take(key, value) {
+            if self.take(key, value) {
                 continue;
             }
-            if network_user == Some(key) {
-                if let Some(text) = value.text() {
-                    known.fields[Field::NetworkUser as usize] = Some(text);
-                    known.has_fields = true;
-                    continue;
-                }
+            if network_user == Some(key)
+                && let Some(text) = value.text()
+            {
+                self.set(Field::NetworkUser, text);
+                continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
             let earlier = if rest.len() < FEW {
@@ -170,7 +170,7 @@ impl<'a> Known<'a> {
                 None => rest.push((key, value)),
             }
         }
-        (known, duplicates)
+        duplicates
     }
 
     /// Takes an attribute that means something here and has the right type; others stay with the rest.
@@ -187,15 +187,25 @@ impl<'a> Known<'a> {
             semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
             semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str()),
             semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
-            names::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
-            names::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
+            semconv::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
+            semconv::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
             _ => {
                 let Some(field) = Field::of_attribute(key) else { return false };
-                let fits = put(&mut self.fields[field as usize], value.text());
-                self.has_fields |= fits;
-                fits
+                let Some(text) = value.text() else { return false };
+                self.set(field, text);
+                true
             }
         }
+    }
+
+    fn set(&mut self, field: Field, value: Cow<'a, str>) {
+        self.fields.retain(|(known, _)| *known != field);
+        self.fields.push((field, value));
+    }
+
+    /// What the record says of a field.
+    pub(super) fn field(&self, field: Field) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == field).map(|(_, value)| &**value)
     }
 
     /// Reads ids from the members of the body, where older conventions put them.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use super::SnowplowExporter;
-use super::exporter::Shared;
+use super::exporter::{Shared, at_once};
 use crate::error::BuildError;
 use crate::sync::Mutex;
 
@@ -50,11 +50,7 @@ pub fn reset(timeout: Duration) -> bool {
             Entry::Live(exporter) => exporter.upgrade(),
         })
         .collect();
-    std::thread::scope(|scope| {
-        let flushes: Vec<_> = live.iter().map(|exporter| scope.spawn(move || exporter.flush(timeout))).collect();
-        let done: Vec<bool> = flushes.into_iter().map(|flush| flush.join().unwrap_or(false)).collect();
-        done.into_iter().all(|done| done)
-    })
+    at_once(&live, |exporter| exporter.flush(timeout)).into_iter().all(|done| done)
 }
 
 /// A name that nobody else can take while it is held; given back when dropped, unless it was made live.

@@ -76,11 +76,11 @@ fn delivery(transport: &Transport, endpoint: Endpoint, source: &Source) -> Resul
             }
             let client = match &transport.client {
                 Some(client) => Arc::clone(client),
-                None => Arc::new(DefaultClient::new(transport.connect_timeout)?),
+                None => Arc::new(DefaultClient::new(&endpoint, transport.connect_timeout)?),
             };
             // The jar is within, so that it keeps the service's cookie, too.
             let client = if transport.cookie_jar { CookieJar::around(client, source.clone()) } else { client };
-            Some(IdService::before(url, client, transport.client.is_some())?)
+            Some(IdService::before(&url.0, client, transport.client.is_some())?)
         }
         None => transport.client.clone(),
     };

@@ -31,6 +31,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     };
     let queues = u16::try_from(destinations.len()).unwrap_or(u16::MAX);
     let (depot, rows) = Depot::open(outbox, queues, builder.source.clone(), Arc::clone(&losses))?;
+    let own_client = builder.transport.client.is_some();
     let stateless = builder.state == StateStorage::None;
     let suppressed = settings::is_suppressed(&builder.hooks);
     let known = Identity::read(reservation.name(), &rows);
@@ -55,6 +56,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
         losses,
         source: builder.source,
         stateless,
+        own_client,
         suppressed,
         opted_out: AtomicBool::new(false),
         forgotten: AtomicBool::new(false),

@@ -8,10 +8,11 @@
 //! Bounded: beyond the limit the session is forgotten that ended first, and if none has ended, the one idle for longest.
 //! A session that comes back after that is one whose start was not seen.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
+use super::by_uuid::ByUuid;
 use super::mapped::Row;
 use super::rows;
 
@@ -201,7 +202,7 @@ impl Done for User {
 #[derive(Debug)]
 struct Bounded<T> {
     most: usize,
-    entries: HashMap<Uuid, Entry<T>>,
+    entries: ByUuid<Entry<T>>,
     /// Every entry: those to be forgotten first come first.
     order: BTreeSet<(bool, u64, Uuid)>,
     /// Counts uses; it is stored, so that the order outlives a restart.
@@ -226,7 +227,7 @@ impl<T: Clone + Done> Bounded<T> {
         let most = most.max(1);
         Self {
             most,
-            entries: HashMap::new(),
+            entries: ByUuid::default(),
             order: BTreeSet::new(),
             uses: 0,
             undo: Vec::new(),

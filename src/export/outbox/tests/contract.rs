@@ -87,6 +87,28 @@ fn modes_do_not_mix_and_lanes_wait_for_their_own_event() {
 }
 
 #[test]
+fn a_long_line_behind_one_busy_lane_is_not_searched_to_its_end() {
+    each(|kind, outbox| {
+        let (depot, _) = start(outbox());
+        let laned = |numbers: std::ops::Range<u128>, lane| {
+            let mut chunk = Chunk::new(0, 0, now());
+            numbers.for_each(|number| chunk.push(id(number), lane, b"{}"));
+            chunk
+        };
+        let want = Want { max_events: 1, one_per_lane: true, ..ALL };
+        depot.accept((0..63).map(|place| laned(place * 50..place * 50 + 50, 1)).collect(), Vec::new()).unwrap();
+        depot.accept(vec![laned(9_000..9_001, 2)], Vec::new()).unwrap();
+        assert_eq!(numbers(&depot.take(0, &want)), [0], "{kind}");
+        let other = depot.take(0, &want);
+        assert_eq!(numbers(&other), [9_000], "{kind}: the 64th chunk is looked at");
+        depot.settle(0, &tickets(&other), Outcome::Again);
+        depot.accept(vec![laned(8_000..8_050, 1), laned(9_001..9_002, 3)], Vec::new()).unwrap();
+        assert_eq!(numbers(&depot.take(0, &want)), [9_000], "{kind}");
+        assert!(depot.take(0, &want).is_empty(), "{kind}: what comes later has to wait");
+    });
+}
+
+#[test]
 fn a_request_is_filled_to_the_byte_and_never_beyond_but_by_a_single_event() {
     each(|kind, outbox| {
         let (depot, _) = start(outbox());

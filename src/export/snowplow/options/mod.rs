@@ -103,7 +103,7 @@ impl SnowplowExporterBuilder {
     /// ```
     /// use otel_session::SnowplowExporterBuilder;
     ///
-    /// let options = r#"{"appId": "shop", "bufferSize": 10, "cookieSameSite": "Lax"}"#;
+    /// let options = r#"{"platform": "web", "bufferSize": 10, "cookieSameSite": "Lax"}"#;
     /// let (builder, notes) = SnowplowExporterBuilder::from_js_options("sp", "http://127.0.0.1:9090", options)?;
     /// assert_eq!(notes[0].option, "cookieSameSite");
     /// # let _ = builder;

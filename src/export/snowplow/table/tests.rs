@@ -1,4 +1,5 @@
 //! The table against a model without bounds, order or undo: maps that are copied whole.
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
 
 use std::collections::HashMap;
 
@@ -29,7 +30,7 @@ impl Model {
             let last = user.as_ref().map_or(0, |it| it.index);
             let index = it.index.unwrap_or(last + 1);
             let latest = user.and_then(|it| it.latest);
-            let linked = it.kind == SightingKind::Start && it.index.is_none();
+            let linked = (it.kind == SightingKind::Start || number_all) && it.index.is_none();
             let previous = if it.user.is_nil() { None } else { it.previous.or(if linked { latest } else { None }) };
             if index >= last {
                 let latest = if it.user.is_nil() { None } else { Some(it.session) };

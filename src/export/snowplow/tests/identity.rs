@@ -48,13 +48,16 @@ fn a_subject_names_the_user_where_records_do_not() {
     let sent = bridge.send_one(event_of(A));
     assert_good(&sent);
     assert_eq!(sent.field("duid"), Some(INSTALLATION.to_lowercase().as_str()));
-    bridge.mapper.set_subject(Subject::new().with_domain_user_id("any text").with_user_id("ada"));
+    bridge.mapper.set_subject(Subject::new().with_user_id("ada"));
     let sent = bridge.send_one(event_of(A));
     assert_good(&sent);
     assert_eq!(sent.field("duid"), Some(Uuid::new_v5(&ID_NAMESPACE, b"ada").to_string().as_str()));
-    bridge.mapper.set_subject(Subject::new().with_domain_user_id("any text"));
+    bridge.mapper.set_subject(Subject::new().with_domain_user_id("any text").with_user_id("ada"));
     let sent = bridge.send_one(event_of(A));
+    assert_good(&sent);
     assert_eq!(sent.field("duid"), Some(Uuid::new_v5(&ID_NAMESPACE, b"any text").to_string().as_str()));
+    let sent = bridge.send_one(with(event_of(A), "user.id", "bob"));
+    assert_eq!(sent.field("duid"), Some(Uuid::new_v5(&ID_NAMESPACE, b"bob").to_string().as_str()));
 }
 
 /// Behaviour 96.
