@@ -1,0 +1,20 @@
+//! Behaviours that the test suites of Snowplow's trackers assert, each under its number in `README.md`: shown end to end
+//! here, by our sessions, an exporter and a collector that validates, unless a test elsewhere holds them already.
+#![allow(unreachable_pub)] // modules of one test
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+mod bench;
+mod bridge;
+mod emitter;
+mod index;
+mod mobile;
+#[allow(dead_code)] // shared with another test
+#[path = "../snowplow_options/recorder.rs"]
+mod recorder;
+mod restart;
+#[allow(dead_code)] // shared with another test
+#[path = "../snowplow_options/rig.rs"]
+mod rig;
+mod sessions;
+mod store;
+mod told;

@@ -1,0 +1,127 @@
+//! Behaviours 30, 34 and 98: what a program finds that begins again, on a SQLite file.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use otel_session::export::Outbox;
+use otel_session::{Sessions, SnowplowExporter};
+
+use crate::bench::{BOUND, Bench, Event, FIRST, SECOND, THIRD, TIMEOUT, epoch};
+
+/// A file of its own for each test, gone with it.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let file = Self(std::env::temp_dir().join(format!("b-table-{name}-{}.db", std::process::id())));
+        file.remove();
+        file
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
+        }
+    }
+
+    /// A run of the program, whose outbox is the file; what it sent.
+    fn run(&self, name: &str, begin: SystemTime, program: impl FnOnce(&Bench)) -> Vec<Event> {
+        let outbox = Outbox::sqlite(&self.0);
+        let bench = Bench::of(begin, |it| it, |it| it.with_namespace(name).with_outbox(outbox));
+        program(&bench);
+        let sent = bench.all();
+        assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+        sent
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn start(bench: &Bench, id: &str) {
+    bench.emit("session.start", &[("session.id", id)]);
+}
+
+/// With a source of sessions that does not count them itself.
+#[test]
+fn b34_after_a_restart_a_new_session_follows_the_one_before() {
+    let file = File::new("b34-new");
+    let before = file.run("b34-new", epoch(), |bench| start(bench, FIRST)).remove(0).session();
+    let after = file.run("b34-new", epoch() + TIMEOUT / 2, |bench| start(bench, SECOND)).remove(0).session();
+    assert_eq!(after.user_id, before.user_id);
+    assert_eq!((after.session_index, after.event_index), (2, Some(1)));
+    assert_eq!(after.previous_session_id.as_deref(), Some(FIRST));
+    let third = file.run("b34-new", epoch() + TIMEOUT, |bench| start(bench, THIRD)).remove(0).session();
+    assert_eq!((third.session_index, third.previous_session_id.as_deref()), (3, Some(SECOND)));
+}
+
+#[test]
+fn b34_after_a_restart_a_session_that_goes_on_counts_on() {
+    let file = File::new("b34-same");
+    let event = |bench: &Bench| bench.emit("open", &[("session.id", FIRST)]);
+    let before = file.run("b34-same", epoch(), |bench| {
+        start(bench, FIRST);
+        event(bench);
+    });
+    let after = file.run("b34-same", epoch() + TIMEOUT / 2, event).remove(0).session();
+    let first = before[0].session();
+    assert_eq!((&after.user_id, after.session_index, after.event_index), (&first.user_id, 1, Some(3)));
+    assert_eq!(after.first_event_id.as_deref(), Some(before[0].id()));
+    assert_eq!(after.first_event_timestamp, first.first_event_timestamp);
+    assert_eq!(after.previous_session_id, None);
+}
+
+/// Our own sessions are kept in memory so far, and their index on the record wins: they begin anew, under the same user.
+#[test]
+fn b34_our_own_sessions_begin_a_chain_of_their_own_at_a_restart() {
+    let file = File::new("b34-own");
+    let run = |at| file.run("b34-own", at, |bench| bench.track("open")).remove(0).session();
+    let (before, after) = (run(epoch()), run(epoch() + TIMEOUT));
+    assert_eq!(after.user_id, before.user_id);
+    assert_ne!(after.session_id, before.session_id);
+    assert_eq!((after.session_index, after.previous_session_id), (1, None));
+}
+
+#[test]
+fn b98_what_was_accepted_and_not_answered_is_sent_again_under_its_ids_after_a_restart() {
+    let file = File::new("b98");
+    let build = |endpoint: &str| {
+        SnowplowExporter::builder()
+            .with_endpoint(endpoint)
+            .with_namespace("b98")
+            .with_outbox(Outbox::sqlite(&file.0))
+            .on_accepted(|_| ())
+            .build()
+            .unwrap()
+    };
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    {
+        let teller = told.clone();
+        // Nobody answers there.
+        let exporter = SnowplowExporter::builder()
+            .with_endpoint("http://127.0.0.1:9")
+            .with_namespace("b98")
+            .with_outbox(Outbox::sqlite(&file.0))
+            .on_accepted(move |it| teller.lock().unwrap().push(it.event_id.to_string()))
+            .build()
+            .unwrap();
+        let sessions = Sessions::builder().build().unwrap();
+        let processor = sessions.log_processor(opentelemetry_sdk::logs::SimpleLogProcessor::new(exporter.clone()));
+        let loggers = opentelemetry_sdk::logs::SdkLoggerProvider::builder().with_log_processor(processor).build();
+        for name in ["a", "b", "c"] {
+            use opentelemetry::logs::LoggerProvider as _;
+            crate::bench::track(&loggers.logger("shop"), name, SystemTime::now());
+        }
+        assert_eq!(exporter.shutdown(Duration::ZERO).pending, 4);
+    }
+    let collector = otel_session::collector::DevCollector::start().unwrap();
+    let exporter = build(&collector.snowplow_endpoint());
+    assert!(exporter.flush(BOUND));
+    let stream = collector.stream();
+    let sent: Vec<_> = stream.snowplow_good().iter().map(|it| it.event_id().to_owned()).collect();
+    assert_eq!(sent.len(), 4);
+    assert_eq!(sent, *told.lock().unwrap());
+}
