@@ -21,6 +21,8 @@ pub(crate) struct DefaultClient {
     direct: reqwest::Client,
     /// Made when the first request goes to another machine; none if it could not be.
     remote: OnceLock<Result<reqwest::Client, String>>,
+    /// Where the last request went, parsed: mostly the next one goes there too.
+    last: Mutex<Option<(http::Uri, reqwest::Url)>>,
     connect_timeout: Duration,
 }
 
@@ -31,7 +33,7 @@ impl DefaultClient {
             value: "default".to_owned(),
             fix: format!("the default client cannot be made ({}); give another one", explained(&error)),
         })?;
-        Ok(Self { direct, remote: OnceLock::new(), connect_timeout })
+        Ok(Self { direct, remote: OnceLock::new(), last: Mutex::default(), connect_timeout })
     }
 
     fn client_for(&self, uri: &http::Uri) -> Result<&reqwest::Client, HttpError> {
@@ -40,6 +42,23 @@ impl DefaultClient {
         }
         let remote = self.remote.get_or_init(|| builder(self.connect_timeout).build().map_err(|it| explained(&it)));
         remote.as_ref().map_err(|error| error.clone().into())
+    }
+
+    fn prepare(&self, request: Request<Bytes>) -> Result<reqwest::Request, HttpError> {
+        let (parts, body) = request.into_parts();
+        let known = self.last.lock().as_ref().filter(|(uri, _)| *uri == parts.uri).map(|(_, url)| url.clone());
+        let url = match known {
+            Some(url) => url,
+            None => {
+                let url: reqwest::Url = parts.uri.to_string().parse().map_err(|_| "this is no URL")?;
+                *self.last.lock() = Some((parts.uri, url.clone()));
+                url
+            }
+        };
+        let mut prepared = reqwest::Request::new(parts.method, url);
+        *prepared.headers_mut() = parts.headers;
+        *prepared.body_mut() = Some(body.into());
+        Ok(prepared)
     }
 }
 
@@ -60,7 +79,7 @@ impl HttpClient for DefaultClient {
     {
         Box::pin(async move {
             let client = self.client_for(request.uri())?;
-            let request = request.try_into().map_err(plain)?;
+            let request = self.prepare(request)?;
             let mut reply = client.execute(request).await.map_err(plain)?;
             let body = read(&mut reply).await?;
             let mut response = Response::new(body);

@@ -117,15 +117,21 @@ impl Worker {
         self.work_until_stopped(runtime);
     }
 
-    fn work_until_stopped(mut self, runtime: tokio::runtime::Runtime) {
+    fn work_until_stopped(self, runtime: tokio::runtime::Runtime) {
         let _quiet = Context::enter_telemetry_suppressed_scope();
-        runtime.block_on(self.run());
-        self.requests.abort_all();
-        for flight in std::mem::take(&mut self.flights) {
-            self.settle(&flight.parcels, Outcome::Again);
+        // As a task like its requests: those wake it without a word to the system, as they could not wake this thread.
+        let running = runtime.spawn(async move {
+            let mut worker = self;
+            worker.run().await;
+            worker
+        });
+        let Ok(mut worker) = runtime.block_on(running) else { return };
+        worker.requests.abort_all();
+        for flight in std::mem::take(&mut worker.flights) {
+            worker.settle(&flight.parcels, Outcome::Again);
         }
         // A failure is seen by whoever asks what is pending.
-        let _ = self.depot.sync();
+        let _ = worker.depot.sync();
         // Without waiting for a name that is being resolved, or a client that blocks.
         runtime.shutdown_background();
     }

@@ -12,7 +12,7 @@ use super::json::{self, Bounds, Json, Level};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
-use super::url_safe::{UrlSafe, url_safe};
+use super::url_safe::{self, UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
 
 /// Writes events; made of the settings once.
@@ -232,7 +232,7 @@ impl Encoder {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             cuts = write(self, &mut scratch);
-            json::append_base64(out, &self.engine, &scratch);
+            url_safe::append(out, &self.engine, &mut scratch);
             self.scratch = scratch;
         } else {
             cuts = write(self, out);
