@@ -556,7 +556,7 @@ mod tests {
             #[allow(clippy::cast_precision_loss)]
             for value in [thousandths as f64 / 1000.0, thousandths as f64 / 10_f64.powi(places), any] {
                 let mut out = Vec::new();
-                Json::new(&mut out, Level::Plain, Bounds { text: 1, non_finite: NonFinite::Null }).float(value);
+                Json::new(&mut out, Level::Plain, Bounds { text: 1, data: 1, non_finite: NonFinite::Null }).float(value);
                 prop_assert_eq!(String::from_utf8(out).unwrap(), ryu::Buffer::new().format_finite(value).to_owned());
             }
         }
@@ -566,7 +566,7 @@ mod tests {
     fn small_and_whole_numbers_are_written_as_any_others() {
         for value in [0.0, -0.0, 0.001, -0.001, 0.0005, 0.1, 1.0, -1.5, 59.9, 0.999_999, 1e12, 1e-7, 123_456_789.125] {
             let mut out = Vec::new();
-            Json::new(&mut out, Level::Plain, Bounds { text: 1, non_finite: NonFinite::Null }).float(value);
+            Json::new(&mut out, Level::Plain, Bounds { text: 1, data: 1, non_finite: NonFinite::Null }).float(value);
             assert_eq!(String::from_utf8(out).unwrap(), ryu::Buffer::new().format_finite(value));
         }
     }
