@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+use opentelemetry_sdk::logs::SdkLogRecord;
+use otel_session::testing::CapturedLogs;
 use otel_session::{Setup, Telemetry, setup};
 
 /// Names the case; without it the test below is none.
@@ -25,6 +27,7 @@ fn the_case_of_this_process() {
         "multi thread, dropped" => multi_thread().block_on(async { work(setup(), Ending::Drop) }),
         "named by code" => work(named_by_code(), Ending::Shutdown),
         "endpoint by code" => work(by_code(), Ending::Shutdown),
+        "further exporters" => further_exporters(),
         "in a hurry" => work(setup(), Ending::Within(Duration::from_millis(500))),
         "twice" => twice(),
         "corrected" => corrected(),
@@ -72,6 +75,21 @@ fn signals(telemetry: &Telemetry) {
 
 fn named_by_code() -> Setup {
     setup().with_service_name("by code").with_resource_attributes([KeyValue::new("shop.floor", "by code")])
+}
+
+/// Two more exporters of logs: each gets everything, in order, and is ended with the rest.
+fn further_exporters() {
+    let (first, second) = (CapturedLogs::default(), CapturedLogs::default());
+    work(setup().with_log_exporter(first.clone()).with_log_exporter(second.clone()), Ending::Shutdown);
+    let names = |exporter: &CapturedLogs| {
+        let name = |it: SdkLogRecord| {
+            let has_session = it.attributes_iter().any(|(key, _)| key.as_str() == "session.id");
+            format!("{}{}", it.event_name().unwrap_or("log"), if has_session { "" } else { " without a session" })
+        };
+        exporter.records().into_iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    tell("first", names(&first));
+    tell("second", names(&second));
 }
 
 fn by_code() -> Setup {

@@ -54,6 +54,17 @@ fn each_signal_may_have_its_own_endpoint_protocol_and_compression() {
 }
 
 #[test]
+fn further_exporters_of_logs_get_everything_in_order_beside_otlp() {
+    let collector = DevCollector::start().unwrap();
+    let told = child("further exporters", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.otlp_http_endpoint())]);
+    assert!(told.value("first").starts_with("session.start, "), "{}", told.value("first"));
+    assert!(told.value("first").contains("shop.paid") && told.value("first").ends_with(", session.end"));
+    assert!(!told.value("first").contains("without a session"), "{}", told.value("first"));
+    assert_eq!(told.value("first"), told.value("second"));
+    assert_whole(&collector, "further exporters");
+}
+
+#[test]
 fn the_environment_names_the_service_and_its_resource() {
     let collector = DevCollector::start().unwrap();
     child(
