@@ -12,8 +12,8 @@ use super::json::{self, Bounds, Json, Level, cut_chars};
 use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
-use crate::semconv;
 use super::url_safe::{UrlSafe, url_safe};
+use crate::semconv;
 
 /// The eight fields of `client_session`, as an event carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
