@@ -1,10 +1,11 @@
-//! Behaviours 63 to 74, as far as other tests leave them open: the store behind the exporter, and faults of the network.
+//! Behaviours 53 to 74, as far as other tests leave them open: the store behind the exporter, and faults of the network.
 
 use std::sync::mpsc;
 use std::time::Duration;
 
 use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use otel_session::export::snowplow::{Anonymity, Method};
 use otel_session::export::{Outbox, Overflow};
 use otel_session::testing::ManualClock;
 use otel_session::{Loss, SnowplowExporterBuilder};
@@ -22,6 +23,19 @@ fn waiting(builder: SnowplowExporterBuilder) -> SnowplowExporterBuilder {
 
 fn names(collector: &Recorder) -> Vec<String> {
     collector.events().iter().map(|it| it.own().1["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn b53_by_get_the_header_stands_on_anonymous_events_alone() {
+    let rig = Rig::with(|builder| waiting(builder).with_method(Method::Get));
+    for anonymity in [Anonymity::off(), Anonymity::full().with_server_anonymisation(), Anonymity::full()] {
+        rig.exporter.set_anonymous(anonymity);
+        rig.start(FIRST);
+    }
+    rig.flush();
+    let requests = rig.collector.requests();
+    let sent: Vec<_> = requests.iter().map(|it| (it.method.as_str(), it.header("SP-Anonymous"))).collect();
+    assert_eq!(sent, [("GET", None), ("GET", Some("*")), ("GET", None)]);
 }
 
 #[test]

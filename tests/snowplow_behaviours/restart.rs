@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use otel_session::export::Outbox;
-use otel_session::{Sessions, SnowplowExporter};
+use otel_session::{Sessions, SessionsBuilder, SnowplowExporter};
 
 use crate::bench::{BOUND, Bench, Event, FIRST, SECOND, THIRD, TIMEOUT, epoch};
 
@@ -83,6 +83,23 @@ fn b34_our_own_sessions_begin_a_chain_of_their_own_at_a_restart() {
     assert_eq!(after.user_id, before.user_id);
     assert_ne!(after.session_id, before.session_id);
     assert_eq!((after.session_index, after.previous_session_id), (1, None));
+}
+
+/// The same by an application that keeps the id itself and gives it back to our sessions.
+#[test]
+fn b34_our_own_session_under_a_kept_id_counts_on() {
+    let file = File::new("b34-kept");
+    let run = || {
+        let outbox = Outbox::sqlite(&file.0);
+        let keep = |it: SessionsBuilder| it.with_id_generator(|| FIRST.to_owned());
+        let bench = Bench::of(epoch(), keep, |it| it.with_namespace("b34-kept").with_outbox(outbox));
+        bench.track("open");
+        let story = bench.story();
+        assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+        story
+    };
+    assert_eq!(run(), ["start 1.1", "open 1.2"]);
+    assert_eq!(run(), ["start 1.3", "open 1.4"]);
 }
 
 #[test]

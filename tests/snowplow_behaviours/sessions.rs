@@ -110,6 +110,20 @@ fn b04_who_is_to_be_forgotten_is_forgotten_although_the_store_failed_meanwhile()
 }
 
 #[test]
+fn b04_who_has_opted_out_is_not_named_by_a_link_either() {
+    let store = Store::default();
+    let outbox = || Outbox::custom(store.clone());
+    let bench = Bench::with(|it| it.with_namespace("b04-link").with_outbox(outbox()));
+    bench.track("open");
+    assert!(bench.exporter.cross_domain_link().is_some());
+    assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+    drop(bench);
+    // The installation is still stored: nothing has been exported since.
+    let bench = Bench::with(|it| it.with_namespace("b04-link").with_outbox(outbox()).with_opt_out(|| true));
+    assert!(bench.exporter.cross_domain_link().is_none());
+}
+
+#[test]
 fn b05_the_event_after_the_timeout_has_index_2_and_a_new_id() {
     let bench = Bench::new();
     bench.track("open");
