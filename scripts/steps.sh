@@ -41,6 +41,12 @@ step_test() {
   bash -euo pipefail -c "$command"
 }
 
+step_crash() {
+  # The whole of what tests/snowplow_crash.rs does in small: a process killed at 200 random moments.
+  OTEL_SESSION_CRASH_KILLS=200 OTEL_SESSION_CRASH_EVENTS=100000 \
+    cargo test --locked --all-features --test snowplow_crash -- --nocapture
+}
+
 step_docs() {
   RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features -p otel-session
 }

@@ -21,6 +21,8 @@ pub(crate) struct DefaultClient {
     /// Each is made when it is first needed, since that reads the system's certificates.
     direct: Lazy,
     remote: Lazy,
+    /// Where the last request went, parsed: mostly the next one goes there too.
+    last: Mutex<Option<(http::Uri, reqwest::Url)>>,
     connect_timeout: Duration,
 }
 
@@ -31,7 +33,7 @@ impl DefaultClient {
     ///
     /// If the client for this endpoint cannot be made.
     pub(crate) fn new(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Self, BuildError> {
-        let client = Self { direct: OnceLock::new(), remote: OnceLock::new(), connect_timeout };
+        let client = Self { direct: OnceLock::new(), remote: OnceLock::new(), last: Mutex::default(), connect_timeout };
         let made = endpoint.uri("with_endpoint", "/").map(|uri| client.client_for(&uri).map(drop))?;
         made.map_err(|error| BuildError::Setting {
             setting: "with_http_client",
@@ -49,6 +51,23 @@ impl DefaultClient {
             self.remote.get_or_init(|| make(builder(self.connect_timeout)))
         };
         client.as_ref().map_err(|error| error.clone().into())
+    }
+
+    fn prepare(&self, request: Request<Bytes>) -> Result<reqwest::Request, HttpError> {
+        let (parts, body) = request.into_parts();
+        let known = self.last.lock().as_ref().filter(|(uri, _)| *uri == parts.uri).map(|(_, url)| url.clone());
+        let url = match known {
+            Some(url) => url,
+            None => {
+                let url: reqwest::Url = parts.uri.to_string().parse().map_err(|_| "this is no URL")?;
+                *self.last.lock() = Some((parts.uri, url.clone()));
+                url
+            }
+        };
+        let mut prepared = reqwest::Request::new(parts.method, url);
+        *prepared.headers_mut() = parts.headers;
+        *prepared.body_mut() = Some(body.into());
+        Ok(prepared)
     }
 }
 
@@ -69,7 +88,7 @@ impl HttpClient for DefaultClient {
     {
         Box::pin(async move {
             let client = self.client_for(request.uri())?;
-            let request = request.try_into().map_err(plain)?;
+            let request = self.prepare(request)?;
             let mut reply = client.execute(request).await.map_err(plain)?;
             let body = read(&mut reply).await?;
             let mut response = Response::new(body);

@@ -1,6 +1,6 @@
 //! What events say.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
@@ -9,8 +9,9 @@ use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use otel_session::SnowplowExporter;
 use otel_session::export::snowplow::{
-    Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage,
+    Anonymity, Candidate, EventStyle, Mapping, NonFinite, Platform, SelfDescribing, SessionIdPolicy, StateStorage,
     StructuredEvent, Subject,
 };
 use serde_json::json;
@@ -305,6 +306,28 @@ fn plain_logs_are_sent_only_when_they_are_asked_for() {
     let on = Rig::with(|builder| builder.with_logs(true));
     on.emit("", Some(FIRST), [], None);
     assert_eq!(first(&on).text("sid"), Some(FIRST));
+}
+
+#[test]
+fn a_filter_and_a_mapping_may_call_the_exporter() {
+    let exporter: Arc<OnceLock<SnowplowExporter>> = Arc::default();
+    let (of_filter, of_mapping) = (Arc::clone(&exporter), Arc::clone(&exporter));
+    let rig = Rig::with(|builder| {
+        builder
+            .with_filter(move |_| {
+                of_filter.get().unwrap().set_subject(Subject::new().with_language("de")).unwrap();
+                true
+            })
+            .with_mapping(move |_| {
+                of_mapping.get().unwrap().set_anonymous(Anonymity::off());
+                let _ = of_mapping.get().unwrap().cross_domain_link();
+                Mapping::usual()
+            })
+    });
+    exporter.set(rig.exporter.clone()).unwrap();
+    rig.named(FIRST);
+    rig.flush();
+    assert_eq!(first(&rig).text("lang"), Some("de"));
 }
 
 #[test]

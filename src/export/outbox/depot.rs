@@ -72,7 +72,7 @@ pub(crate) struct Want {
     pub(crate) fixed: usize,
     /// What a request has for each event besides its encoding.
     pub(crate) per_event: usize,
-    /// No event whose lane has an event in flight, and no two of one lane.
+    /// No event whose lane has an event in flight by another request.
     pub(crate) one_per_lane: bool,
 }
 

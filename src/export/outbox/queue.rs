@@ -361,12 +361,11 @@ struct Pick<'a> {
     parcels: Vec<Parcel>,
     bytes: usize,
     mode: Option<u8>,
-    lanes: BTreeSet<u32>,
 }
 
 impl<'a> Pick<'a> {
     fn new(want: &'a Want) -> Self {
-        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None, lanes: BTreeSet::new() }
+        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None }
     }
 
     fn other_mode(&self, mode: u8) -> bool {
@@ -387,15 +386,13 @@ impl<'a> Pick<'a> {
             if self.parcels.len() >= self.want.max_events.max(1) {
                 return false;
             }
-            if self.want.one_per_lane && (busy.contains_key(&event.lane) || self.lanes.contains(&event.lane)) {
+            // Those of one lane may share a request: it keeps their order.
+            if self.want.one_per_lane && busy.contains_key(&event.lane) {
                 continue;
             }
             let bytes = self.bytes.saturating_add(len).saturating_add(self.want.per_event);
             if bytes > self.want.max_bytes && !self.parcels.is_empty() {
                 return false;
-            }
-            if self.want.one_per_lane {
-                self.lanes.insert(event.lane);
             }
             self.bytes = bytes;
             self.mode = Some(entry.mode);

@@ -34,7 +34,8 @@ impl Encoding {
 
     /// How many events the batch became, and in how many bytes.
     pub fn encode(&mut self, batch: &LogBatch<'_>) -> (usize, usize) {
-        self.mapper.map_logs(batch, &self.resource, Source::System.moment(), &mut self.mapped);
+        let decisions = self.mapper.decider().logs(batch, &self.resource);
+        self.mapper.map_logs(batch, decisions, &self.resource, Source::System.moment(), &mut self.mapped);
         self.mapper.commit();
         (self.mapped.events.len(), self.mapped.bytes.len())
     }

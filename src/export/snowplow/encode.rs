@@ -12,7 +12,7 @@ use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
-use super::url_safe::{UrlSafe, url_safe};
+use super::url_safe::{self, UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
 use crate::semconv;
 
@@ -236,7 +236,7 @@ impl Encoder {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();
             cuts = write(self, &mut scratch);
-            json::append_base64(out, &self.engine, &scratch);
+            url_safe::append(out, &self.engine, &mut scratch);
             self.scratch = scratch;
         } else {
             cuts = write(self, out);

@@ -14,6 +14,7 @@ use opentelemetry_sdk::logs::{LogBatch, LogExporter};
 use super::builder::Hooks;
 use super::callbacks::guarded;
 use super::collector::target;
+use super::decide::{Decider, Decisions};
 use super::map::Mapper;
 use super::mapped::{Mapped, MappedRecord, SessionChange};
 use super::protocol::SnowplowProtocol;
@@ -196,7 +197,11 @@ impl fmt::Debug for SnowplowExporter {
 
 impl LogExporter for SnowplowExporter {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.shared.accept(|mapper, now, mapped| mapper.map_logs(&batch, &self.resource, now, mapped))
+        let decide = |decider: &Decider| decider.logs(&batch, &self.resource);
+        let map = |mapper: &mut Mapper, decisions, now, mapped: &mut Mapped| {
+            mapper.map_logs(&batch, decisions, &self.resource, now, mapped);
+        };
+        self.shared.accept(decide, map)
     }
 
     /// Flushes, within `timeout`. The other handles, and the span exporter, go on.
@@ -212,6 +217,7 @@ impl LogExporter for SnowplowExporter {
 /// What the handles of an exporter share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) decider: Decider,
     pub(super) namespace: String,
     pub(super) intake: Mutex<Intake>,
     pub(super) depot: Arc<Depot>,
@@ -251,7 +257,11 @@ pub(super) struct Queue {
 
 impl Shared {
     /// Maps a batch and commits it to the outbox: all of it, or nothing.
-    pub(super) fn accept(&self, map: impl FnOnce(&mut Mapper, Moment, &mut Mapped)) -> OTelSdkResult {
+    pub(super) fn accept(
+        &self,
+        decide: impl FnOnce(&Decider) -> Decisions,
+        map: impl FnOnce(&mut Mapper, Decisions, Moment, &mut Mapped),
+    ) -> OTelSdkResult {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
@@ -264,6 +274,7 @@ impl Shared {
             return Ok(());
         }
         self.forgotten.store(false, Ordering::Release);
+        let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
         if self.opted_out.load(Ordering::Acquire) {
@@ -271,7 +282,7 @@ impl Shared {
             return Ok(());
         }
         let Intake { mapper, mapped, .. } = &mut *guard;
-        map(mapper, now, mapped);
+        map(mapper, decisions, now, mapped);
         let chunks = chunks(mapped, self.queues.len(), now.wall);
         let mut unforgotten = self.unforgotten.lock();
         let mut rows = std::mem::take(&mut mapped.rows);

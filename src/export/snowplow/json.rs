@@ -124,6 +124,7 @@ impl<'a> Json<'a> {
 
     /// A text that is in bounds by its origin.
     pub(super) fn string(&mut self, text: &str) {
+        self.out.reserve(text.len() + 4);
         self.quote();
         self.cuts += u64::from(escape(self.out, text, self.level));
         self.quote();
@@ -154,6 +155,10 @@ impl<'a> Json<'a> {
     }
 
     pub(super) fn float(&mut self, value: f64) {
+        if let Some(thousandths) = thousandths(value) {
+            write_thousandths(self.out, thousandths);
+            return;
+        }
         if value.is_finite() {
             self.raw(ryu::Buffer::new().format_finite(value).as_bytes());
             return;
@@ -307,6 +312,10 @@ pub(super) fn is_shallow(value: &serde_json::Value, depth: usize) -> bool {
 /// U+0000 becomes U+FFFD: the common warehouses refuse it, also where it is escaped.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, level: Level) -> bool {
     let bytes = text.as_bytes();
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return false;
+    }
     let mut replaced = false;
     let mut done = 0;
     while let Some(at) = first_special(&bytes[done..]) {
@@ -349,26 +358,85 @@ fn escape_byte(out: &mut Vec<u8>, byte: u8, level: Level) -> bool {
 }
 
 /// Where the first byte stands that a JSON string cannot hold as it is.
-#[inline]
 fn first_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let (quote, backslash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
-        // Each term sets the high bit of a byte that is below 0x20, a quotation mark or a backslash. Borrows can set it
-        // in bytes above such a one, never below, so the lowest is right.
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = quote.wrapping_sub(ONES) & !quote;
-        let backslash = backslash.wrapping_sub(ONES) & !backslash;
-        let special = (control | quote | backslash) & HIGH;
+        // Borrows can mark bytes above a special one, never below, so the lowest is right.
+        let special = specials(u64::from_le_bytes(*word));
         if special != 0 {
             return Some(index * 8 + (special.trailing_zeros() / 8) as usize);
         }
     }
     let at = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\')?;
     Some(words.len() * 8 + at)
+}
+
+/// Whether a JSON string can hold all of it as it is. Most texts are short and plain: no byte is looked at alone.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut special = 0;
+    for word in words {
+        special |= specials(u64::from_le_bytes(*word));
+    }
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+            }
+            _ => bytes.iter().fold(u64::from_le_bytes(*b"plain..."), |word, byte| word << 8 | u64::from(*byte)),
+        },
+    };
+    special | specials(last) == 0
+}
+
+/// Marks bytes that a JSON string cannot hold as they are; zero if there are none.
+#[inline]
+fn specials(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (quote, backslash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5c));
+    // Each term sets the high bit of a byte that is below 0x20, a quotation mark or a backslash.
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGH
+}
+
+/// A number that is a whole number of thousandths, as that number: most amounts and durations are.
+///
+/// With at most fifteen digits no two such numbers are the same in binary, so their decimals are the shortest ones that
+/// mean them, which is what is written of any number.
+fn thousandths(value: f64) -> Option<i64> {
+    const MOST: f64 = 1e15;
+    let scaled = value * 1000.0;
+    // Zero may have a sign, and what is beyond, or not a number at all, is not less.
+    if !(scaled.abs() >= 1.0 && scaled.abs() < MOST) {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation)] // within 15 digits
+    let whole = scaled.round() as i64;
+    #[allow(clippy::cast_precision_loss, clippy::float_cmp)] // within 15 digits; the very same number
+    let same = whole as f64 / 1000.0 == value;
+    same.then_some(whole)
+}
+
+fn write_thousandths(out: &mut Vec<u8>, thousandths: i64) {
+    if thousandths < 0 {
+        out.push(b'-');
+    }
+    let thousandths = thousandths.unsigned_abs();
+    out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
+    let rest = thousandths % 1000;
+    let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or(0));
+    let kept = match digits {
+        [_, b'0', b'0'] => 1,
+        [_, _, b'0'] => 2,
+        _ => 3,
+    };
+    out.push(b'.');
+    out.extend_from_slice(&digits[..kept]);
 }
 
 /// The longest beginning of at most so many bytes.
@@ -475,6 +543,31 @@ mod tests {
             twice.push(b'"');
             let inner = serde_json::from_slice::<String>(&twice).unwrap();
             prop_assert_eq!(&serde_json::from_str::<String>(&inner).unwrap(), &expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_the_shortest_decimals_that_mean_them(
+            thousandths in -2_000_000_000_000_000_i64..2_000_000_000_000_000,
+            places in 0_i32..16,
+            any in proptest::num::f64::NORMAL,
+        ) {
+            #[allow(clippy::cast_precision_loss)]
+            for value in [thousandths as f64 / 1000.0, thousandths as f64 / 10_f64.powi(places), any] {
+                let mut out = Vec::new();
+                Json::new(&mut out, Level::Plain, Bounds { text: 1, data: 1, non_finite: NonFinite::Null }).float(value);
+                prop_assert_eq!(String::from_utf8(out).unwrap(), ryu::Buffer::new().format_finite(value).to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn small_and_whole_numbers_are_written_as_any_others() {
+        for value in [0.0, -0.0, 0.001, -0.001, 0.0005, 0.1, 1.0, -1.5, 59.9, 0.999_999, 1e12, 1e-7, 123_456_789.125] {
+            let mut out = Vec::new();
+            Json::new(&mut out, Level::Plain, Bounds { text: 1, data: 1, non_finite: NonFinite::Null }).float(value);
+            assert_eq!(String::from_utf8(out).unwrap(), ryu::Buffer::new().format_finite(value));
         }
     }
 

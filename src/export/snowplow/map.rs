@@ -1,29 +1,28 @@
 //! From records to Snowplow events.
 //!
 //! ```text
-//! record ─ read ─> filter, mapping ─> session and user ─> numbers ─> encoded event
+//! record ─> filter, mapping ─> read ─> session and user ─> numbers ─> encoded event
 //!                     │ none              │ refused         └ undone if the outbox does not take the batch
 //! ```
 //!
 //! A record that becomes no event takes no number. Nothing of one record can keep another from becoming its event.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::LogBatch;
 use opentelemetry_sdk::trace::SpanData;
 use uuid::{Builder, Uuid};
 
+use super::decide::{Decider, Decisions};
 use super::encode::{Encoder, Event};
 use super::entities::ClientSession;
-use super::hook::{Candidate, MappedEvent, Mapping, SelfDescribing};
+use super::hook::{MappedEvent, Mapping, SelfDescribing};
 use super::ids::{Derivation, Randoms, Resolved, dashed, random};
 use super::map_settings::MapSettings;
 use super::mapped::{Mapped, MappedRecord, Row, SessionChange, SessionState};
 use super::record::{Kind, Known, Record, Rest, Source};
 use super::subject_text::SubjectText;
 use super::table::{MAX_INDEX, Session, Sighting, SightingKind, Table};
-use super::{Anonymity, Subject, json, names, rows};
+use super::{Anonymity, Subject, names, rows};
 use crate::clock::Moment;
 use crate::semconv;
 use crate::telemetry::Loss;
@@ -66,28 +65,45 @@ impl Mapper {
         }
     }
 
-    /// Maps a batch of logs. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
-    pub(crate) fn map_logs(&mut self, batch: &LogBatch<'_>, resource: &Resource, now: Moment, out: &mut Mapped) {
+    /// Who decides what records become, before a batch is mapped.
+    pub(super) fn decider(&self) -> Decider {
+        Decider::new(&self.settings)
+    }
+
+    /// Maps a batch of logs as it was decided. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
+    pub(crate) fn map_logs(
+        &mut self,
+        batch: &LogBatch<'_>,
+        mut decisions: Decisions,
+        resource: &Resource,
+        now: Moment,
+        out: &mut Mapped,
+    ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
-        for (record, scope) in batch.iter() {
+        for (place, (record, scope)) in batch.iter().enumerate() {
             let read = Record::of_log(record, scope, network_user.as_deref(), &mut rest);
-            let name = Some(read.name).filter(|name| !name.is_empty());
-            let candidate = Candidate::Log { record, scope, resource, name };
-            self.map(&read, &rest, &candidate, now, out);
+            self.map(&read, &rest, decisions.take(place, read.kind), now, out);
         }
         self.finish(out);
     }
 
-    /// Maps ended spans. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
-    pub(crate) fn map_spans(&mut self, batch: &[SpanData], resource: &Resource, now: Moment, out: &mut Mapped) {
+    /// Maps ended spans as it was decided. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
+    pub(crate) fn map_spans(
+        &mut self,
+        batch: &[SpanData],
+        mut decisions: Decisions,
+        resource: &Resource,
+        now: Moment,
+        out: &mut Mapped,
+    ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
-        for span in batch {
+        for (place, span) in batch.iter().enumerate() {
             let read = Record::of_span(span, network_user.as_deref(), &mut rest);
-            self.map(&read, &rest, &Candidate::Span { span, resource }, now, out);
+            self.map(&read, &rest, decisions.take(place, read.kind), now, out);
         }
         self.finish(out);
     }
@@ -146,8 +162,8 @@ impl Mapper {
         self.table.changed_rows(&self.settings.namespace, &mut out.rows);
     }
 
-    fn map(&mut self, record: &Record<'_>, rest: &Rest<'_>, candidate: &Candidate<'_>, now: Moment, out: &mut Mapped) {
-        let Some(mapping) = self.decide(record, candidate) else { return };
+    fn map(&mut self, record: &Record<'_>, rest: &Rest<'_>, mapping: Option<Mapping>, now: Moment, out: &mut Mapped) {
+        let Some(mapping) = mapping else { return };
         let Some(session) = self.resolve_session(record) else { return };
         let anonymity = self.settings.anonymity;
         let user = if anonymity.names_users() { self.user(&record.known) } else { Uuid::nil() };
@@ -203,43 +219,6 @@ impl Mapper {
         });
     }
 
-    /// What the record becomes, by its kind, the filter and the mapping; `None` if nothing.
-    fn decide(&self, record: &Record<'_>, candidate: &Candidate<'_>) -> Option<Mapping> {
-        let usual = record.kind != Kind::Log || self.settings.logs;
-        if !usual && self.settings.mapping.is_none() {
-            return None;
-        }
-        if let Some(filter) = &self.settings.filter {
-            let passes = catch_unwind(AssertUnwindSafe(|| (filter.0)(candidate)));
-            if !passes.unwrap_or_else(|_| self.went_on_without(true)) {
-                return None;
-            }
-        }
-        let Some(hook) = &self.settings.mapping else { return Some(Mapping::usual()) };
-        let mapped = catch_unwind(AssertUnwindSafe(|| (hook.0)(candidate)));
-        let mut mapping = mapped.unwrap_or_else(|_| self.went_on_without(Mapping::usual()));
-        mapping.entities.retain(|entity| self.can_be_sent(entity));
-        if let MappedEvent::SelfDescribing(event) = &mapping.event
-            && !self.can_be_sent(event)
-        {
-            mapping.event = MappedEvent::Usual;
-        }
-        let none = mapping.event == MappedEvent::Skip || mapping.event == MappedEvent::Usual && !usual;
-        (!none).then_some(mapping)
-    }
-
-    fn went_on_without<T>(&self, value: T) -> T {
-        self.lose(Loss::EventFilterPanic, 1);
-        value
-    }
-
-    /// Whether Enrich could look at an application's own data at all; counted if not.
-    fn can_be_sent(&self, own: &SelfDescribing) -> bool {
-        let can = is_schema(&own.schema) && json::is_shallow(&own.data, json::MAX_DEPTH);
-        self.lose(Loss::EventField, u64::from(!can));
-        can
-    }
-
     /// The session of a record: `Some(None)` without one, `None` if the record must not become an event.
     fn resolve_session(&mut self, record: &Record<'_>) -> Option<Option<Resolved>> {
         let Some(text) = record.known.session_id else {
@@ -274,7 +253,7 @@ impl Mapper {
     /// Who the user is: the installation by the record, else its user, else the subject's device, else its user, else our
     /// own installation.
     fn user(&mut self, known: &Known<'_>) -> Uuid {
-        if let Some(id) = known.installation_id.and_then(dashed) {
+        if let Some(id) = known.installation_id {
             return id;
         }
         let of_subject =
@@ -294,19 +273,18 @@ impl Mapper {
     /// Numbers an event within its session.
     fn observe(&mut self, sighting: &Sighting, out: &mut Mapped) -> ClientSession {
         let (session, changed) = self.table.observe(sighting);
-        let session = session.clone();
         let numbered = session.announced || self.settings.number_unannounced_sessions;
-        let state = self.state(sighting.session, &session, numbered);
         if changed {
-            out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state: state.clone() });
+            let state = self.state(sighting.session, &session, numbered);
+            out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state });
         }
         ClientSession {
             id: sighting.session,
             // The record's own: who is using the session may become known in its course.
             user: sighting.user,
             index: session.index,
-            event_index: state.event_index,
-            previous: state.previous_session_id,
+            event_index: numbered.then_some(session.events),
+            previous: session.previous.filter(|_| self.settings.anonymity.names_users()),
             first: session.first.filter(|_| numbered),
             attached: false,
         }
@@ -391,21 +369,4 @@ fn lane(session: Uuid) -> u32 {
 fn is_client_session(entity: &SelfDescribing) -> bool {
     let prefix = names::CLIENT_SESSION.trim_end_matches("1-0-2");
     entity.schema.starts_with(prefix)
-}
-
-/// Whether a schema is named as Iglu names them.
-fn is_schema(schema: &str) -> bool {
-    let Some(path) = schema.strip_prefix("iglu:") else { return false };
-    let parts: Vec<_> = path.split('/').collect();
-    let [vendor, name, format, version] = parts[..] else { return false };
-    let is_name = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let numbers: Vec<_> = version.split('-').collect();
-    is_name(&vendor.replace('.', "_"))
-        && is_name(name)
-        && is_name(format)
-        && numbers.len() == 3
-        && numbers.into_iter().all(is_number)
 }

@@ -11,6 +11,7 @@ mod collector;
 mod content;
 mod cookies;
 mod data;
+mod decide;
 mod encode;
 mod entities;
 mod exporter;

@@ -8,8 +8,10 @@ use opentelemetry::logs::AnyValue;
 use opentelemetry::{InstrumentationScope, SpanId, TraceId, Value};
 use opentelemetry_sdk::logs::SdkLogRecord;
 use opentelemetry_sdk::trace::SpanData;
+use uuid::Uuid;
 
 use super::fields::Field;
+use super::ids::dashed;
 use super::names;
 use crate::{clock, semconv};
 
@@ -61,7 +63,8 @@ pub(super) struct Known<'a> {
     pub(super) session_id: Option<&'a str>,
     pub(super) previous_id: Option<&'a str>,
     pub(super) user_id: Option<Cow<'a, str>>,
-    pub(super) installation_id: Option<&'a str>,
+    /// Only if it is a UUID; any other stays with the rest.
+    pub(super) installation_id: Option<Uuid>,
     pub(super) index: Option<i64>,
     pub(super) record_id: Option<&'a str>,
     pub(super) event_name: Option<&'a str>,
@@ -185,7 +188,7 @@ impl<'a> Known<'a> {
             semconv::SESSION_ID => put(&mut self.session_id, value.str().filter(|it| !it.is_empty())),
             semconv::SESSION_PREVIOUS_ID => put(&mut self.previous_id, value.str().filter(|it| !it.is_empty())),
             semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
-            semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str()),
+            semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str().and_then(dashed)),
             semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
             semconv::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
             semconv::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
@@ -215,7 +218,7 @@ impl<'a> Known<'a> {
         let text = |key: &str| member(key).and_then(Attribute::str).filter(|it| !it.is_empty());
         self.session_id = text(semconv::SESSION_ID);
         self.previous_id = self.previous_id.or_else(|| text(semconv::SESSION_PREVIOUS_ID));
-        self.installation_id = self.installation_id.or_else(|| text(semconv::APP_INSTALLATION_ID));
+        self.installation_id = self.installation_id.or_else(|| text(semconv::APP_INSTALLATION_ID).and_then(dashed));
         self.index = self.index.or_else(|| member(semconv::OTEL_SESSION_INDEX).and_then(Attribute::int));
         if self.user_id.is_none() {
             self.user_id = member(semconv::USER_ID).and_then(Attribute::text).filter(|it| !it.is_empty());

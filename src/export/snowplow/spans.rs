@@ -7,7 +7,10 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use super::decide::Decider;
 use super::exporter::Shared;
+use super::map::Mapper;
+use super::mapped::Mapped;
 
 /// Exports spans through a [`SnowplowExporter`](super::SnowplowExporter): made by its
 /// [`span_exporter`](super::SnowplowExporter::span_exporter).
@@ -25,7 +28,11 @@ impl SnowplowSpanExporter {
 
 impl SpanExporter for SnowplowSpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.shared.accept(|mapper, now, mapped| mapper.map_spans(&batch, &self.resource, now, mapped))
+        let decide = |decider: &Decider| decider.spans(&batch, &self.resource);
+        let map = |mapper: &mut Mapper, decisions, now, mapped: &mut Mapped| {
+            mapper.map_spans(&batch, decisions, &self.resource, now, mapped);
+        };
+        self.shared.accept(decide, map)
     }
 
     /// Flushes, within `timeout`. The exporter that it belongs to goes on.

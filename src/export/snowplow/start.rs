@@ -48,6 +48,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     });
     let queues = queues.collect::<Result<Vec<_>, BuildError>>()?;
     let shared = Arc::new(Shared {
+        decider: mapper.decider(),
         namespace: reservation.name().to_owned(),
         intake: Mutex::new(Intake { mapper, anonymity, mapped: Mapped::default() }),
         depot,

@@ -92,19 +92,25 @@ impl Table {
 
     /// Gives the next event of a session its numbers. The session is then the latest one used. Also tells whether this is
     /// the first start or end of it.
-    pub(super) fn observe(&mut self, it: &Sighting) -> (&Session, bool) {
-        let before = self.sessions.get(it.session).map(|session| (session.announced, session.closed));
-        if before.is_none() {
-            let session = self.meet(it);
-            self.sessions.insert(it.session, session);
+    pub(super) fn observe(&mut self, it: &Sighting) -> (Session, bool) {
+        if let Some(seen) = self.number(it) {
+            return seen;
         }
-        let changes = match it.kind {
-            SightingKind::Start => !before.is_some_and(|(announced, _)| announced),
-            SightingKind::End => !before.is_some_and(|(_, closed)| closed),
-            SightingKind::Other => false,
-        };
+        let session = self.meet(it);
+        self.sessions.insert(it.session, session.clone());
+        self.number(it).unwrap_or((session, false))
+    }
+
+    /// Numbers an event of a known session.
+    fn number(&mut self, it: &Sighting) -> Option<(Session, bool)> {
         let number_all = self.number_unannounced;
+        let mut changes = false;
         let session = self.sessions.update(it.session, |session| {
+            changes = match it.kind {
+                SightingKind::Start => !session.announced,
+                SightingKind::End => !session.closed,
+                SightingKind::Other => false,
+            };
             if it.user.is_nil() {
                 session.user = Uuid::nil();
                 session.previous = None;
@@ -118,8 +124,8 @@ impl Table {
             session.announced |= it.kind == SightingKind::Start;
             session.events = session.events.saturating_add(1).min(MAX_INDEX);
             session.closed |= it.kind == SightingKind::End;
-        });
-        (session, changes)
+        })?;
+        Some((session.clone(), changes))
     }
 
     /// A session that is not in the table.
@@ -146,7 +152,7 @@ impl Table {
         if self.sessions.get(id).is_none_or(|session| session.closed) {
             return None;
         }
-        Some(self.sessions.update(id, |session| session.closed = true))
+        self.sessions.update(id, |session| session.closed = true)
     }
 
     pub(super) fn get(&self, id: Uuid) -> Option<&Session> {
@@ -281,9 +287,9 @@ impl<T: Clone + Done> Bounded<T> {
         self.add(key, self.uses, self.batch, value);
     }
 
-    /// Changes an entry that is there. Its place in the order changes once a batch.
-    fn update(&mut self, key: Uuid, change: impl FnOnce(&mut T)) -> &T {
-        let Some(entry) = self.entries.get_mut(&key) else { unreachable!("callers have looked it up") };
+    /// Changes an entry, if it is there. Its place in the order changes once a batch.
+    fn update(&mut self, key: Uuid, change: impl FnOnce(&mut T)) -> Option<&T> {
+        let entry = self.entries.get_mut(&key)?;
         let was_done = entry.value.is_done();
         let was_used = entry.used;
         if entry.batch != self.batch {
@@ -298,7 +304,7 @@ impl<T: Clone + Done> Bounded<T> {
             self.order.remove(&(!was_done, was_used, key));
             self.order.insert((place.0, place.1, key));
         }
-        &entry.value
+        Some(&entry.value)
     }
 
     fn add(&mut self, key: Uuid, used: u64, batch: u64, value: T) {

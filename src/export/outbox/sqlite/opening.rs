@@ -48,7 +48,9 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
     let fault = |error| fault(path, error);
     create(path)?;
     failpoint::pass("during-open");
-    if !beside(path, "-journal").exists() {
+    // Beside a log or a journal the file alone says nothing: a kill in the midst of a checkpoint leaves pages of two times.
+    // Then the connection tells, which reads both and writes nothing before it has.
+    if !has_content(&beside(path, "-wal")) && !has_content(&beside(path, "-journal")) {
         inspect(path)?;
     }
     let connection = connect(path).map_err(fault)?;
@@ -232,6 +234,10 @@ fn unreadable(error: &Error) -> bool {
 
 fn corrupt(path: &Path, problem: String) -> OutboxError {
     OutboxError::Corrupt { place: path.display().to_string(), problem }
+}
+
+fn has_content(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|it| it.len() > 0)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

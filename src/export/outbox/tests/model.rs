@@ -155,7 +155,7 @@ impl Model {
         }
         let queue = &mut self.queues[usize::from(queue)];
         let busy = |event: &&Event| event.place == Place::InFlight { in_lane: true };
-        let mut lanes: Vec<u32> = queue.iter().filter(busy).map(|event| event.lane).collect();
+        let lanes: Vec<u32> = queue.iter().filter(busy).map(|event| event.lane).collect();
         let mut bytes = want.fixed;
         for event in queue.iter_mut().filter(|event| event.place == Place::Waiting) {
             if taken.first().is_some_and(|(_, mode)| *mode != event.mode) || taken.len() >= want.max_events.max(1) {
@@ -168,7 +168,6 @@ impl Model {
             if bytes > want.max_bytes && !taken.is_empty() {
                 break;
             }
-            lanes.push(event.lane);
             taken.push((event.number, event.mode));
             event.place = Place::InFlight { in_lane: want.one_per_lane };
         }

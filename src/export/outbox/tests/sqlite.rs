@@ -269,6 +269,33 @@ fn a_log_cut_short_anywhere_leaves_whole_commits() {
     assert_eq!(last, 0);
 }
 
+/// A checkpoint writes page after page of the log into the file, and may be killed after any of them.
+#[test]
+fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
+    const PAGE: usize = 16_384;
+    let folder = Folder::new("checkpoint");
+    crash::child("accept", &folder, &[("OTEL_SESSION_FAILPOINT", "after-commit:12")]).unwrap_err();
+    let log = folder.0.join("outbox.db-wal");
+    let (before, written) = (std::fs::read(folder.file()).unwrap(), std::fs::read(&log).unwrap());
+    let (depot, _) = sqlite(&folder.file());
+    let events = depot.pending(0).events;
+    // The last one to close writes all of the log into the file.
+    drop(depot);
+    let after = std::fs::read(folder.file()).unwrap();
+    assert!(after.len() > before.len() && events > 0);
+    for pages in 0..=after.len() / PAGE {
+        let mut file = before.clone();
+        let end = (pages * PAGE).max(file.len());
+        file.resize(end, 0);
+        file[..pages * PAGE].copy_from_slice(&after[..pages * PAGE]);
+        std::fs::write(folder.file(), file).unwrap();
+        std::fs::write(&log, &written).unwrap();
+        let (depot, _) = sqlite(&folder.file());
+        assert_eq!(depot.pending(0).events, events, "after {pages} pages");
+        assert_eq!(numbers(&depot.take(0, &ALL)), (0..u128::from(events)).collect::<Vec<_>>());
+    }
+}
+
 /// A store whose file may not grow beyond so many pages: a disk that is full.
 #[derive(Debug)]
 struct Tight(super::super::sqlite::SqliteStore, Arc<std::sync::atomic::AtomicU64>);

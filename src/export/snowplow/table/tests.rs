@@ -80,7 +80,7 @@ proptest! {
                     let known = model.sessions.get(&id(session)).cloned();
                     let expected = model.observe(&sighting, number_all);
                     let (seen, changes) = table.observe(&sighting);
-                    prop_assert_eq!(seen, &expected);
+                    prop_assert_eq!(&seen, &expected);
                     let first_start = kind == SightingKind::Start && !known.as_ref().is_some_and(|it| it.announced);
                     let first_end = kind == SightingKind::End && !known.as_ref().is_some_and(|it| it.closed);
                     prop_assert_eq!(changes, first_start || first_end);

@@ -70,7 +70,8 @@ impl Bridge {
     fn try_send(&mut self, records: &[SdkLogRecord]) -> Vec<Payload> {
         let scope = InstrumentationScope::builder("shop.cart").with_version("2.0").build();
         let borrowed: Vec<_> = records.iter().map(|record| (record, &scope)).collect();
-        self.mapper.map_logs(&LogBatch::new(&borrowed), &self.resource, now(), &mut self.mapped);
+        let decisions = self.mapper.decider().logs(&LogBatch::new(&borrowed), &self.resource);
+        self.mapper.map_logs(&LogBatch::new(&borrowed), decisions, &self.resource, now(), &mut self.mapped);
         self.payloads()
     }
 

@@ -42,7 +42,8 @@ fn span(session: Option<&str>) -> SpanData {
 }
 
 fn send(bridge: &mut Bridge, spans: &[SpanData]) -> Vec<Payload> {
-    bridge.mapper.map_spans(spans, &bridge.resource, now(), &mut bridge.mapped);
+    let decisions = bridge.mapper.decider().spans(spans, &bridge.resource);
+    bridge.mapper.map_spans(spans, decisions, &bridge.resource, now(), &mut bridge.mapped);
     let payloads = bridge.payloads();
     bridge.commit();
     payloads

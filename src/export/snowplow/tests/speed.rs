@@ -28,7 +28,8 @@ fn mapping_a_batch_allocates_nothing_for_its_events() {
         let borrowed: Vec<_> = records.iter().map(|record| (record, &scope)).collect();
         let mut map = |count: usize| {
             let batch = LogBatch::new(&borrowed[..count]);
-            bridge.mapper.map_logs(&batch, &bridge.resource, now(), &mut bridge.mapped);
+            let decisions = bridge.mapper.decider().logs(&batch, &bridge.resource);
+            bridge.mapper.map_logs(&batch, decisions, &bridge.resource, now(), &mut bridge.mapped);
             bridge.mapper.commit();
         };
         map(50);
@@ -52,7 +53,8 @@ fn how_fast_events_are_mapped() {
             let begun = on_processor();
             for _ in 0..rounds / 5 {
                 let batch = LogBatch::new(&borrowed);
-                bridge.mapper.map_logs(&batch, &bridge.resource, now(), &mut bridge.mapped);
+                let decisions = bridge.mapper.decider().logs(&batch, &bridge.resource);
+                bridge.mapper.map_logs(&batch, decisions, &bridge.resource, now(), &mut bridge.mapped);
                 bridge.mapper.commit();
                 black_box(&bridge.mapped);
             }
