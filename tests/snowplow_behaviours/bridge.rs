@@ -63,6 +63,21 @@ fn b94_a_start_without_an_end_before_closes_its_predecessor_once() {
     }
 }
 
+#[test]
+fn b94_an_end_that_was_told_is_exported_and_not_told_again() {
+    let ended = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let teller = ended.clone();
+    let bench =
+        Bench::with(|builder| builder.on_session_end(move |it| teller.lock().unwrap().push(it.session_id.to_string())));
+    start(&bench, FIRST, "");
+    start(&bench, SECOND, FIRST);
+    for id in [FIRST, SECOND, SECOND] {
+        bench.emit("session.end", &[("session.id", id)]);
+    }
+    assert_eq!(bench.story(), ["start 1.1", "start 2.1", "end 1.2", "end 2.2", "end 2.3"]);
+    assert_eq!(*ended.lock().unwrap(), [FIRST, SECOND]);
+}
+
 /// Records of the program that carry an earlier time belong to the session of then.
 #[test]
 fn b95_a_late_record_keeps_its_sessions_index_and_takes_its_next_event_index() {

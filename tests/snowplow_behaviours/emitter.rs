@@ -1,10 +1,11 @@
-//! Behaviours 63 to 74, as far as other tests leave them open: the store behind the exporter, and faults of the network.
+//! Behaviours 53 to 74, as far as other tests leave them open: the store behind the exporter, and faults of the network.
 
 use std::sync::mpsc;
 use std::time::Duration;
 
 use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use otel_session::export::snowplow::{Anonymity, Method};
 use otel_session::export::{Outbox, Overflow};
 use otel_session::testing::ManualClock;
 use otel_session::{Loss, SnowplowExporterBuilder};
@@ -12,6 +13,7 @@ use otel_session::{Loss, SnowplowExporterBuilder};
 use crate::bench::epoch;
 use crate::recorder::{BOUND, Recorder};
 use crate::rig::{FIRST, Rig};
+use crate::store::Store;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -22,6 +24,19 @@ fn waiting(builder: SnowplowExporterBuilder) -> SnowplowExporterBuilder {
 
 fn names(collector: &Recorder) -> Vec<String> {
     collector.events().iter().map(|it| it.own().1["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn b53_by_get_the_header_stands_on_anonymous_events_alone() {
+    let rig = Rig::with(|builder| waiting(builder).with_method(Method::Get));
+    for anonymity in [Anonymity::off(), Anonymity::full().with_server_anonymisation(), Anonymity::full()] {
+        rig.exporter.set_anonymous(anonymity);
+        rig.start(FIRST);
+    }
+    rig.flush();
+    let requests = rig.collector.requests();
+    let sent: Vec<_> = requests.iter().map(|it| (it.method.as_str(), it.header("SP-Anonymous"))).collect();
+    assert_eq!(sent, [("GET", None), ("GET", Some("*")), ("GET", None)]);
 }
 
 #[test]
@@ -111,6 +126,29 @@ fn b72_while_paused_events_wait_and_then_leave_in_their_order() {
     rig.exporter.resume();
     rig.flush();
     assert_eq!(names(&rig.collector), ["a", "b", "c"]);
+}
+
+#[test]
+fn b73_while_the_store_cannot_delete_nothing_is_sent_twice() {
+    let store = Store::default();
+    let outbox = Outbox::custom(store.clone());
+    let rig = Rig::with(|builder| waiting(builder).with_max_batch_events(1).with_outbox(outbox));
+    for name in ["a", "b", "c", "d", "e"] {
+        rig.event(name, FIRST, &[]);
+    }
+    store.look().broken = true;
+    let flushed = rig.exporter.flush(Duration::from_millis(300));
+    assert!(!flushed, "what cannot be removed is not done");
+    assert_eq!(store.look().chunks.len(), 5);
+    let sent = names(&rig.collector);
+    assert!(
+        !sent.is_empty() && ["a", "b", "c", "d", "e"].starts_with(&sent.iter().map(String::as_str).collect::<Vec<_>>())
+    );
+    store.look().broken = false;
+    rig.flush();
+    assert_eq!(names(&rig.collector), ["a", "b", "c", "d", "e"]);
+    assert!(store.look().chunks.is_empty());
+    assert_eq!(rig.exporter.losses().total(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // modules of one test
 #![allow(clippy::unwrap_used)] // a test may fail by panicking
 
+mod anything;
 mod bench;
 mod bridge;
 mod emitter;

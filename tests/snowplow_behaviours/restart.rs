@@ -1,12 +1,17 @@
 //! Behaviours 30, 34 and 98: what a program finds that begins again, on a SQLite file.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::logs::LoggerProvider as _;
+use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
+use otel_session::collector::DevCollector;
 use otel_session::export::Outbox;
-use otel_session::{Sessions, SnowplowExporter};
+use otel_session::testing::ManualClock;
+use otel_session::{Sessions, SessionsBuilder, SnowplowExporter};
 
-use crate::bench::{BOUND, Bench, Event, FIRST, SECOND, THIRD, TIMEOUT, epoch};
+use crate::bench::{BOUND, Bench, Event, FIRST, SECOND, THIRD, TIMEOUT, epoch, track};
 
 /// A file of its own for each test, gone with it.
 struct File(PathBuf);
@@ -85,40 +90,52 @@ fn b34_our_own_sessions_begin_a_chain_of_their_own_at_a_restart() {
     assert_eq!((after.session_index, after.previous_session_id), (1, None));
 }
 
+/// The same by an application that keeps the id itself and gives it back to our sessions.
+#[test]
+fn b34_our_own_session_under_a_kept_id_counts_on() {
+    let file = File::new("b34-kept");
+    let run = || {
+        let outbox = Outbox::sqlite(&file.0);
+        let keep = |it: SessionsBuilder| it.with_id_generator(|| FIRST.to_owned());
+        let bench = Bench::of(epoch(), keep, |it| it.with_namespace("b34-kept").with_outbox(outbox));
+        bench.track("open");
+        let story = bench.story();
+        assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+        story
+    };
+    assert_eq!(run(), ["start 1.1", "open 1.2"]);
+    assert_eq!(run(), ["start 1.3", "open 1.4"]);
+}
+
 #[test]
 fn b98_what_was_accepted_and_not_answered_is_sent_again_under_its_ids_after_a_restart() {
     let file = File::new("b98");
-    let build = |endpoint: &str| {
+    let clock = ManualClock::new(epoch());
+    let builder = |endpoint: &str| {
+        let outbox = Outbox::sqlite(&file.0);
         SnowplowExporter::builder()
             .with_endpoint(endpoint)
             .with_namespace("b98")
-            .with_outbox(Outbox::sqlite(&file.0))
-            .on_accepted(|_| ())
-            .build()
-            .unwrap()
+            .with_outbox(outbox)
+            .with_clock(clock.clone())
     };
-    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::new(Mutex::new(Vec::new()));
     {
         let teller = told.clone();
         // Nobody answers there.
-        let exporter = SnowplowExporter::builder()
-            .with_endpoint("http://127.0.0.1:9")
-            .with_namespace("b98")
-            .with_outbox(Outbox::sqlite(&file.0))
-            .on_accepted(move |it| teller.lock().unwrap().push(it.event_id.to_string()))
-            .build()
-            .unwrap();
-        let sessions = Sessions::builder().build().unwrap();
-        let processor = sessions.log_processor(opentelemetry_sdk::logs::SimpleLogProcessor::new(exporter.clone()));
-        let loggers = opentelemetry_sdk::logs::SdkLoggerProvider::builder().with_log_processor(processor).build();
+        let nobody = builder("http://127.0.0.1:9");
+        let exporter =
+            nobody.on_accepted(move |it| teller.lock().unwrap().push(it.event_id.to_string())).build().unwrap();
+        let sessions = Sessions::builder().with_clock(clock.clone()).build().unwrap();
+        let processor = sessions.log_processor(SimpleLogProcessor::new(exporter.clone()));
+        let loggers = SdkLoggerProvider::builder().with_log_processor(processor).build();
         for name in ["a", "b", "c"] {
-            use opentelemetry::logs::LoggerProvider as _;
-            crate::bench::track(&loggers.logger("shop"), name, SystemTime::now());
+            track(&loggers.logger("shop"), name, epoch());
         }
         assert_eq!(exporter.shutdown(Duration::ZERO).pending, 4);
     }
-    let collector = otel_session::collector::DevCollector::start().unwrap();
-    let exporter = build(&collector.snowplow_endpoint());
+    let collector = DevCollector::start().unwrap();
+    let exporter = builder(&collector.snowplow_endpoint()).build().unwrap();
     assert!(exporter.flush(BOUND));
     let stream = collector.stream();
     let sent: Vec<_> = stream.snowplow_good().iter().map(|it| it.event_id().to_owned()).collect();

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
-use otel_session::export::Outbox;
 use otel_session::export::snowplow::Anonymity;
+use otel_session::export::{Outbox, StateRow};
+use uuid::Uuid;
 
-use crate::bench::{Bench, Event, FIRST, NIL, SECOND, TIMEOUT, track};
+use crate::bench::{BOUND, Bench, Event, FIRST, NIL, SECOND, TIMEOUT, track};
 use crate::store::{SESSIONS, Store};
 
 #[test]
@@ -71,6 +72,55 @@ fn b04_a_session_begun_after_the_user_was_forgotten_does_not_lead_back() {
     let [before, after] = <[Event; 2]>::try_from(bench.tracked()).unwrap().map(|it| it.session());
     assert_ne!((&after.session_id, &after.user_id), (&before.session_id, &before.user_id));
     assert_eq!((after.previous_session_id, after.event_index), (None, Some(2)));
+}
+
+/// What is stored goes as soon as the store takes it, also without a further event.
+#[test]
+fn b04_who_is_to_be_forgotten_is_forgotten_although_the_store_failed_meanwhile() {
+    for again in [true, false] {
+        let store = Store::default();
+        let build = |name| Bench::with(|it| it.with_namespace(name).with_outbox(Outbox::custom(store.clone())));
+        let name = if again { "b04-again" } else { "b04-out" };
+        let bench = build(name);
+        bench.emit("session.start", &[("session.id", FIRST)]);
+        let before = bench.all().remove(0).session();
+        store.look().broken = true;
+        bench.exporter.set_opt_out(true);
+        store.look().broken = false;
+        if again {
+            bench.exporter.set_opt_out(false);
+            bench.emit("session.start", &[("session.id", SECOND)]);
+            let after = bench.all().remove(1).session();
+            assert_ne!(after.user_id, before.user_id);
+        }
+        assert!(bench.exporter.flush(BOUND));
+        let known = Uuid::parse_str(FIRST).unwrap();
+        let is_of_first = |row: &StateRow| row.key.ends_with(known.as_bytes());
+        assert!(!store.look().rows.iter().any(is_of_first), "the session is still stored");
+        let last = bench.exporter.cross_domain_link();
+        assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+        drop(bench);
+        // The next run knows whom this one knew, and not who was there before.
+        let next = build(name);
+        next.emit("open", &[("session.id", SECOND)]);
+        let user = next.all().remove(0).session().user_id;
+        assert_ne!(user, before.user_id);
+        assert!(last.is_none_or(|link| link.value().starts_with(&user)));
+    }
+}
+
+#[test]
+fn b04_who_has_opted_out_is_not_named_by_a_link_either() {
+    let store = Store::default();
+    let outbox = || Outbox::custom(store.clone());
+    let bench = Bench::with(|it| it.with_namespace("b04-link").with_outbox(outbox()));
+    bench.track("open");
+    assert!(bench.exporter.cross_domain_link().is_some());
+    assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+    drop(bench);
+    // The installation is still stored: nothing has been exported since.
+    let bench = Bench::with(|it| it.with_namespace("b04-link").with_outbox(outbox()).with_opt_out(|| true));
+    assert!(bench.exporter.cross_domain_link().is_none());
 }
 
 #[test]

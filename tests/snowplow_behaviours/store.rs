@@ -13,6 +13,8 @@ pub struct Kept {
     pub rows: Vec<StateRow>,
     /// The tables that each commit wrote to, and how many events it added.
     pub commits: Vec<(Vec<u8>, usize)>,
+    /// Whether commits fail.
+    pub broken: bool,
     next: u64,
 }
 
@@ -35,6 +37,9 @@ impl OutboxStore for Store {
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
         let mut kept = self.look();
+        if kept.broken {
+            return Err(OutboxError::Store("told to fail".into()));
+        }
         let events = commit.added.iter().map(|(_, chunk)| chunk.events.len()).sum();
         kept.commits.push((commit.state.iter().map(|row| row.table).collect(), events));
         for (number, chunk) in commit.added {

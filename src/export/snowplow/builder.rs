@@ -301,6 +301,8 @@ impl SnowplowExporterBuilder {
 }
 
 /// What the application is told and asked. Callbacks run outside of all locks; a panic in one is caught and counted.
+/// They run where events are exported or delivered, and there the SDK drops what is emitted: a callback that tracks
+/// an event hands it to another thread.
 impl SnowplowExporterBuilder {
     /// Drops everything and forgets the users as long as the environment asks for it at start: `DO_NOT_TRACK` (set, and
     /// neither `0` nor `false`) or `OTEL_SDK_DISABLED=true`. Off by default.

@@ -1,5 +1,6 @@
 //! The exporter: from a batch of records to the outbox, in one transaction.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ use crate::error::BuildError;
 use crate::export::delivery::Courier;
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
-use crate::export::{Chunk, ChunkEvent, ExportReport};
+use crate::export::{Chunk, ChunkEvent, ExportReport, StateRow};
 use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
@@ -157,10 +158,13 @@ impl SnowplowExporter {
         self.shared.queues.iter().for_each(|queue| queue.courier.resume());
     }
 
-    /// A link for [`decorate_url`](super::decorate_url), followed now by this installation; `None` while users are not named, and
-    /// before the first event that named the installation.
+    /// A link for [`decorate_url`](super::decorate_url), followed now by this installation; `None` while users are not named or
+    /// have opted out, and before the first event that named the installation.
     #[must_use]
     pub fn cross_domain_link(&self) -> Option<CrossDomainLink> {
+        if self.shared.is_out() {
+            return None;
+        }
         let intake = self.shared.intake.lock();
         let installation = intake.mapper.installation_id().filter(|_| intake.anonymity.names_users())?;
         CrossDomainLink::new(installation.to_string(), to_system_time(self.shared.source.moment().wall)).ok()
@@ -230,6 +234,8 @@ pub(super) struct Shared {
     pub(super) opted_out: AtomicBool,
     /// Users and sessions are forgotten already; set anew by the next opt-out.
     pub(super) forgotten: AtomicBool,
+    /// Deletions that the outbox has not taken yet. Locked after the intake.
+    pub(super) unforgotten: Mutex<Vec<StateRow>>,
     pub(super) closed: AtomicBool,
 }
 
@@ -262,6 +268,8 @@ impl Shared {
         if self.is_out() {
             if !self.forgotten.swap(true, Ordering::AcqRel) {
                 self.forget();
+            } else {
+                self.forget_stored(&mut self.unforgotten.lock());
             }
             return Ok(());
         }
@@ -269,13 +277,25 @@ impl Shared {
         let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
+        if self.opted_out.load(Ordering::Acquire) {
+            // Since this was asked above: what is forgotten must not be learned again.
+            return Ok(());
+        }
         let Intake { mapper, mapped, .. } = &mut *guard;
         map(mapper, decisions, now, mapped);
         let chunks = chunks(mapped, self.queues.len(), now.wall);
-        if let Err(error) = self.depot.accept(chunks, std::mem::take(&mut mapped.rows)) {
+        let mut unforgotten = self.unforgotten.lock();
+        let mut rows = std::mem::take(&mut mapped.rows);
+        if !unforgotten.is_empty() {
+            let written: HashSet<_> = rows.iter().map(|row| (row.table, row.key.clone())).collect();
+            rows.extend(unforgotten.iter().filter(|row| !written.contains(&(row.table, row.key.clone()))).cloned());
+        }
+        if let Err(error) = self.depot.accept(chunks, rows) {
             mapper.roll_back();
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
         }
+        unforgotten.clear();
+        drop(unforgotten);
         mapper.commit();
         let told =
             self.hooks.are_told().then(|| (std::mem::take(&mut mapped.events), std::mem::take(&mut mapped.sessions)));
@@ -308,13 +328,22 @@ impl Shared {
             || self.hooks.opt_out.iter().any(crate::export::opt_out::OptOut::is_out)
     }
 
-    /// Forgets users and sessions, in the outbox too.
+    /// Forgets users and sessions, in the outbox too; there with a later commit if it cannot write now.
     pub(super) fn forget(&self) {
-        let rows = self.intake.lock().mapper.forget();
-        if !rows.is_empty() {
-            // An outbox that cannot write counts that itself, and forgets with its next commit at the latest.
-            let _ = self.depot.accept(Vec::new(), rows);
+        let mut intake = self.intake.lock();
+        let mut unforgotten = self.unforgotten.lock();
+        unforgotten.extend(intake.mapper.forget());
+        unforgotten.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
+        unforgotten.dedup_by(|a, b| (a.table, &a.key) == (b.table, &b.key));
+        self.forget_stored(&mut unforgotten);
+    }
+
+    /// Whether nothing is stored any more of what is forgotten.
+    fn forget_stored(&self, unforgotten: &mut Vec<StateRow>) -> bool {
+        if !unforgotten.is_empty() && self.depot.accept(Vec::new(), unforgotten.clone()).is_ok() {
+            unforgotten.clear();
         }
+        unforgotten.is_empty()
     }
 
     /// Without a place for the session, tracking it anonymously is not possible.
@@ -324,7 +353,8 @@ impl Shared {
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let all = at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
-        self.depot.sync().is_ok() && all
+        let forgotten = self.forget_stored(&mut self.unforgotten.lock());
+        self.depot.sync().is_ok() && forgotten && all
     }
 
     fn pending(&self) -> u64 {
@@ -335,6 +365,7 @@ impl Shared {
         self.closed.store(true, Ordering::Release);
         registry::release(&self.namespace, self);
         at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        self.forget_stored(&mut self.unforgotten.lock());
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)

@@ -61,6 +61,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
         suppressed,
         opted_out: AtomicBool::new(false),
         forgotten: AtomicBool::new(false),
+        unforgotten: Mutex::new(Vec::new()),
         closed: AtomicBool::new(false),
     });
     known.keep(builder.identity, &shared);
