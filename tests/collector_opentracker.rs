@@ -158,6 +158,16 @@ fn bodies_and_records_are_bounded() {
 }
 
 #[test]
+fn very_many_properties_are_merged_in_bounds() {
+    let collector = collector();
+    for event in ["a", "b"] {
+        let names: String = (0..100_000).map(|name| format!("&{event}{name}=")).collect();
+        assert_eq!(form(&collector, &format!("si=shop&sid=1{names}")).status, 200);
+    }
+    assert_eq!(sessions(&collector).len(), 1);
+}
+
+#[test]
 fn records_stand_in_the_export_and_in_the_timeline() {
     let collector = collector();
     track(&collector, "si=shop&ti=Home&sid=1&uid=2");

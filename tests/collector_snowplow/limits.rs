@@ -95,6 +95,16 @@ fn a_list_of_very_many_wrong_events_is_judged_in_bounds() {
 }
 
 #[test]
+fn a_long_address_of_the_schema_does_not_grow_with_the_number_of_events() {
+    let collector = collector();
+    let schema = format!("iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-{}", "4".repeat(520_000));
+    let body = json!({ "schema": schema, "data": vec![0; 255_000] }).to_string();
+    assert!((1_000_001..1 << 20).contains(&body.len()), "large enough to be split: {}", body.len());
+    assert_eq!(post_to(&collector, TP2, "", &body).status, 200);
+    assert!(only_errors(&collector).contains("size_violation"), "one row instead of 130 GB");
+}
+
+#[test]
 fn the_oldest_records_make_room_and_are_counted() {
     let collector = DevCollector::builder().with_max_records(3).build().expect("a collector");
     send(&collector, &[with(&[("aid", "1")]), json!({ "e": "pv", "p": "nowhere", "tv": "t" }), with(&[("aid", "2")])]);

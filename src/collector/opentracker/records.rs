@@ -1,5 +1,7 @@
 //! An event, a session or a user, as Opentracker keeps them.
 
+use std::collections::HashMap;
+
 /// What is known of an event, or of all events of a session or a user together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,10 +48,16 @@ impl OpentrackerRecord {
 
     /// Takes every property of another record; the others keep their values.
     pub(super) fn merge(&mut self, newer: &Self) {
+        // Both sides may have hundreds of thousands of names: looking each up in the list would hold the collector up.
+        let mut places: HashMap<String, usize> =
+            self.properties.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         for (name, value) in &newer.properties {
-            match self.properties.iter_mut().find(|(key, _)| key == name) {
+            match places.get(name).and_then(|place| self.properties.get_mut(*place)) {
                 Some((_, old)) => old.clone_from(value),
-                None => self.properties.push((name.clone(), value.clone())),
+                None => {
+                    places.insert(name.clone(), self.properties.len());
+                    self.properties.push((name.clone(), value.clone()));
+                }
             }
         }
         self.measure();

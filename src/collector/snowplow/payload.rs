@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use super::entities::depth_error;
-use super::registry::Registry;
+use super::registry::{Address, Registry};
 
 /// What is known of a request besides its events.
 ///
@@ -88,6 +88,10 @@ impl Payload {
         let unreadable = || "not a list of events, which could be split".to_owned();
         let document: Json = serde_json::from_slice(&self.body).map_err(|_| unreadable())?;
         let (schema, data) = described(&document).ok_or_else(unreadable)?;
+        // Each part repeats the address, which a hostile sender can make as long as half a body.
+        if Address::parse(schema).is_none() || schema.len() > MAX_ADDRESS_BYTES {
+            return Err(unreadable());
+        }
         let events = data.as_array().ok_or_else(unreadable)?;
         self.check_repeated(events.len())?;
         let part = |event: &Json| {
@@ -156,3 +160,4 @@ pub(super) const VENDOR: &str = "com.snowplowanalytics.snowplow";
 const PAYLOAD_DATA: &str = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-";
 const CONTENT_TYPES: [&str; 2] = ["application/json", "application/json; charset=utf-8"];
 const MAX_REPEATED_BYTES: usize = 64 << 20;
+const MAX_ADDRESS_BYTES: usize = 200;
