@@ -61,6 +61,7 @@ pub use telemetry::{Loss, Losses};
 /// The README and the manual, compiled as tests.
 #[cfg(all(doctest, feature = "otlp", feature = "dev-collector", feature = "testing"))]
 mod manual {
+    #[cfg(feature = "snowplow")]
     #[doc = include_str!("../README.md")]
     mod readme {}
     #[doc = include_str!("../docs/manual/sessions.md")]

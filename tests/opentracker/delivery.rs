@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
@@ -413,6 +413,57 @@ fn a_hook_that_logs_does_not_feed_the_exporter() {
     let report = exporter.shutdown(LONG);
     assert_eq!((report.delivered, report.dropped.total()), (1, 0));
     assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn hooks_and_callbacks_may_call_the_exporter() {
+    let (sink, calls) = sink(|_| Reply::ok("4454d621-e056-4afc-bb5b-063a3f98e4a7"));
+    let itself: Arc<OnceLock<OpentrackerExporter>> = Arc::default();
+    let told = Arc::new(AtomicU64::new(0));
+    let caller = || {
+        let (itself, told) = (Arc::clone(&itself), Arc::clone(&told));
+        move || {
+            let exporter = itself.get().unwrap();
+            exporter.set_anonymous(Anonymity::Off);
+            exporter.set_opt_out(false);
+            exporter.pause();
+            exporter.resume();
+            let _ = exporter.flush(Duration::ZERO);
+            let _ = (exporter.pending(), exporter.losses(), format!("{exporter:?}"));
+            told.fetch_add(1, Ordering::AcqRel);
+        }
+    };
+    let (filter, mapping, opt_out, event_id, success) = (caller(), caller(), caller(), caller(), caller());
+    let exporter = builder(&sink.endpoint())
+        .with_filter(move |_, _| {
+            filter();
+            true
+        })
+        .with_mapping(move |_, _, _| mapping())
+        .with_opt_out(move || {
+            opt_out();
+            false
+        })
+        .on_event_id(move |_, _| event_id())
+        .on_request_success(move |_| success())
+        .build()
+        .unwrap();
+    itself.set(exporter.clone()).unwrap();
+    export(&exporter, &[visit("s", &[]), visit("s", &[])]).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 2);
+    // Once for the batch, and four times for each event.
+    assert_eq!((calls.lock().unwrap().len(), told.load(Ordering::Acquire)), (2, 9));
+    // On the delivery thread, and within a hook, an end is no deadlock either.
+    let itself: Arc<OnceLock<OpentrackerExporter>> = Arc::default();
+    let callback = Arc::clone(&itself);
+    let exporter = builder(&sink.endpoint())
+        .on_request_success(move |_| drop(callback.get().unwrap().shutdown(LONG)))
+        .build()
+        .unwrap();
+    itself.set(exporter.clone()).unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert!(exporter.flush(LONG) || exporter.pending() == 0);
+    assert_eq!(exporter.shutdown(LONG).pending, 0);
 }
 
 #[test]

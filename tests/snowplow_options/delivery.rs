@@ -174,6 +174,41 @@ fn statuses_are_retried_or_dropped_as_the_maps_say() {
 }
 
 #[test]
+fn retries_wait_no_longer_than_the_longest_delay() {
+    const FAILURES: usize = 12;
+    let clock = otel_session::testing::ManualClock::new(std::time::SystemTime::UNIX_EPOCH + HOUR);
+    let collector = Recorder::answering(|number, _| Some((if number < FAILURES { 503 } else { 200 }, Vec::new())));
+    let arguments = format!(
+        r#"{{"namespace": "longest-delay", "endpoint": "{}", "emitter_config": {{"max_retry_delay_seconds": 1}}}}"#,
+        collector.url()
+    );
+    let (failed, failures) = std::sync::mpsc::channel();
+    let (builder, _) = SnowplowExporterBuilder::from_python_options(&arguments).unwrap();
+    let builder = builder.with_batch_size(1).with_clock(clock.clone());
+    let exporter = builder.on_request_failure(move |_| failed.send(()).unwrap()).build().unwrap();
+    let rig = Rig::around(collector, exporter);
+    rig.start(FIRST);
+    // Without the limit, a second would not be enough for twelve delays that are drawn from up to a minute.
+    for _ in 0..FAILURES {
+        failures.recv_timeout(crate::recorder::BOUND).unwrap();
+        assert!(clock.advance(Duration::ZERO));
+        assert!(clock.advance(Duration::from_secs(1)));
+    }
+    assert_eq!(rig.collector.wait_requests(FAILURES + 1).len(), FAILURES + 1);
+}
+
+#[test]
+fn a_post_that_fails_stays_a_post() {
+    let statuses = [404, 405, 500, 200];
+    let collector = Recorder::answering(move |number, _| Some((statuses[number.min(3)], Vec::new())));
+    let retry = RetryPolicy::new().with_max_delay(Duration::from_millis(1));
+    let rig = Rig::on(collector, |builder| builder.with_retry(retry));
+    rig.start(FIRST);
+    let requests = rig.collector.wait_requests(4);
+    assert!(requests.iter().all(|it| it.method == "POST" && it.path == requests[0].path), "{requests:?}");
+}
+
+#[test]
 fn callbacks_tell_what_arrived_and_what_failed() {
     let told = Arc::new(Mutex::new(Vec::<String>::new()));
     let (success, failure) = (told.clone(), told.clone());

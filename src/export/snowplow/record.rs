@@ -173,6 +173,13 @@ impl<'a> Known<'a> {
                 None => rest.push((key, value)),
             }
         }
+        if self.user_id.is_none()
+            && let Some(place) = rest.iter().position(|(key, _)| *key == names::ENDUSER_ID)
+            && let Some(user) = rest[place].1.text().filter(|it| !it.is_empty())
+        {
+            self.user_id = Some(user);
+            rest.remove(place);
+        }
         duplicates
     }
 
@@ -221,7 +228,8 @@ impl<'a> Known<'a> {
         self.installation_id = self.installation_id.or_else(|| text(semconv::APP_INSTALLATION_ID).and_then(dashed));
         self.index = self.index.or_else(|| member(semconv::OTEL_SESSION_INDEX).and_then(Attribute::int));
         if self.user_id.is_none() {
-            self.user_id = member(semconv::USER_ID).and_then(Attribute::text).filter(|it| !it.is_empty());
+            let user = |key| member(key).and_then(Attribute::text).filter(|it| !it.is_empty());
+            self.user_id = user(semconv::USER_ID).or_else(|| user(names::ENDUSER_ID));
         }
     }
 }

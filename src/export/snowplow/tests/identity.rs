@@ -32,6 +32,22 @@ fn the_user_is_the_installation_else_derived_from_the_user_id_else_our_own_insta
 }
 
 #[test]
+fn the_user_by_the_older_name_counts_where_there_is_no_other() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let sent = bridge.send_one(with(event_of(A), "enduser.id", "ada"));
+    assert_good(&sent);
+    let ada = Uuid::new_v5(&ID_NAMESPACE, b"ada").to_string();
+    assert_eq!((sent.field("uid"), sent.field("duid")), (Some("ada"), Some(ada.as_str())));
+    assert_eq!(sent.data()["attributes"]["enduser.id"], json!(null), "it is said already");
+    for keys in [["enduser.id", "user.id"], ["user.id", "enduser.id"]] {
+        let values = keys.map(|key| if key == "user.id" { "bob" } else { "ada" });
+        let sent = bridge.send_one(with(with(event_of(A), keys[0], values[0]), keys[1], values[1]));
+        assert_good(&sent);
+        assert_eq!((sent.field("uid"), &sent.data()["attributes"]["enduser.id"]), (Some("bob"), &json!("ada")));
+    }
+}
+
+#[test]
 fn a_refused_batch_does_not_make_a_second_installation_id() {
     let mut bridge = Bridge::new(MapSettings::default());
     let first = bridge.try_send(&[event_of(A)]);
