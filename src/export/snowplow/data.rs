@@ -7,11 +7,12 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
 use super::json::Json;
+use super::key_texts::KeyTexts;
 use super::record::{Attribute, Kind, Record, Source};
 use crate::{clock, semconv};
 
 /// Writes the data of an event under the schema of its kind.
-pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
+pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -28,7 +29,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
         Kind::Log => {}
     }
     let skip: &[&str] = if it.record.is_of_session() { &LIFTED } else { &[] };
-    attributes(json, &mut first, it, skip);
+    attributes(json, &mut first, it, skip, keys);
     match it.record.source {
         Source::Log(log) => {
             if let Some(body) = log.body() {
@@ -56,7 +57,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
 }
 
 /// Writes attributes as the data themselves, for events under a schema of their name.
-pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) {
+pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -65,7 +66,7 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it, &[]);
+    members(json, &mut first, it, &[], keys);
     if let (Source::Log(log), false) = (it.record.source, has_body) {
         if let Some(body) = log.body() {
             json.key(&mut first, "body");
@@ -108,17 +109,17 @@ fn session(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     }
 }
 
-fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str], keys: &mut KeyTexts) {
     if it.rest.is_empty() {
         return;
     }
     json.key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it, skip);
+    members(json, &mut true, it, skip, keys);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str]) {
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&str], keys: &mut KeyTexts) {
     for (key, value) in it.rest {
         if skip.contains(key) || !it.shows(key) {
             continue;
@@ -126,7 +127,10 @@ fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, skip: &[&s
         if json.is_full() {
             break;
         }
-        json.member_key(first, key);
+        match keys.of(key) {
+            Some(text) => json.ready_key(first, text),
+            None => json.member_key(first, key),
+        }
         match value {
             Attribute::Any(value) => json.any(value),
             Attribute::Value(value) => json.value(value),

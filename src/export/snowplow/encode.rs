@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::fields::{Field, write_key, write_text};
 use super::hook::{MappedEvent, SelfDescribing};
 use super::json::{self, Bounds, Json, Level};
+use super::key_texts::KeyTexts;
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
@@ -26,6 +27,7 @@ pub(super) struct Encoder {
     constant: Vec<u8>,
     unstruct: Unstruct,
     heads: Heads,
+    keys: KeyTexts,
     contexts_head: Vec<u8>,
     contexts_tail: Vec<u8>,
     pub(super) entities: entities::Pieces,
@@ -88,6 +90,7 @@ impl Encoder {
             constant,
             unstruct: Unstruct::new(level, &settings.vendor),
             heads: Heads::default(),
+            keys: KeyTexts::new(level),
             contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
             contexts_tail: level.piece("]}"),
             entities: entities::Pieces::new(level, settings),
@@ -149,7 +152,7 @@ impl Encoder {
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
         self.within(out, ("ue_px", "ue_pr"), None, |encoder, out| {
-            let Self { unstruct, heads, level, bounds, .. } = encoder;
+            let Self { unstruct, heads, keys, level, bounds, .. } = encoder;
             let mut json = Json::new(out, *level, *bounds);
             match (it.content, &settings.style) {
                 (MappedEvent::SelfDescribing(own), _) => {
@@ -160,11 +163,11 @@ impl Encoder {
                 }
                 (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
                     json.raw(heads.of(it.record.name, |name| unstruct.head(*level, vendor, name, version)));
-                    data::write_attributes_as_data(&mut json, it);
+                    data::write_attributes_as_data(&mut json, it, keys);
                 }
                 _ => {
                     json.raw(&unstruct.heads[it.record.kind as usize]);
-                    data::write(&mut json, it);
+                    data::write(&mut json, it, keys);
                 }
             }
             json.raw(&unstruct.tail);

@@ -50,7 +50,7 @@ impl Level {
         out
     }
 
-    fn quote(self) -> &'static [u8] {
+    pub(super) fn quote(self) -> &'static [u8] {
         match self {
             Self::Plain => b"\"",
             Self::Quoted => b"\\\"",
@@ -93,6 +93,11 @@ impl<'a> Json<'a> {
         }
         self.string(key);
         self.raw(b":");
+    }
+
+    /// A key that is ready with the comma before it, which the first one does without.
+    pub(super) fn ready_key(&mut self, first: &mut bool, text: &[u8]) {
+        self.raw(&text[usize::from(std::mem::take(first))..]);
     }
 
     /// A text that is in bounds by its origin.
@@ -340,7 +345,7 @@ fn first_special(bytes: &[u8]) -> Option<usize> {
 
 /// Whether a JSON string can hold all of it as it is. Most texts are short and plain: no byte is looked at alone.
 #[inline]
-fn is_plain(bytes: &[u8]) -> bool {
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     let mut special = 0;
     for word in words {
