@@ -254,7 +254,7 @@ impl Shared {
         let mut guard = self.intake.lock();
         let Intake { mapper, resource, mapped, .. } = &mut *guard;
         map(mapper, resource, now, mapped);
-        let chunks = chunks(mapped, self.queues.len(), now.wall);
+        let chunks = chunks(mapped, self.queues.len(), now.wall, |len| self.depot.buffer(len));
         if let Err(error) = self.depot.accept(chunks, std::mem::take(&mut mapped.rows)) {
             mapper.roll_back();
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
@@ -348,7 +348,7 @@ impl Hooks {
 }
 
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.
-fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
+fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64, buffer: impl Fn(usize) -> Vec<u8>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for queue in 0..queues {
         let mut rest = &*mapped.events;
@@ -361,7 +361,9 @@ fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
             });
             // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
             let end = events.last().map_or(first.range.end, |last| last.range.end);
-            let bytes = mapped.bytes[first.range.start..end].to_vec();
+            let encoded = &mapped.bytes[first.range.start..end];
+            let mut bytes = buffer(encoded.len());
+            bytes.extend_from_slice(encoded);
             let queue = u16::try_from(queue).unwrap_or(u16::MAX);
             chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
             rest = later;
