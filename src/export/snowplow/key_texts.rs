@@ -20,7 +20,7 @@ impl KeyTexts {
         let bytes = key.as_bytes();
         let ([first, ..], [.., last]) = (bytes, bytes) else { return None };
         let middle = bytes[bytes.len() / 2];
-        let place = bytes.len() * 5 ^ usize::from(*first) ^ usize::from(middle) * 13 ^ usize::from(*last) * 7;
+        let place = (bytes.len() * 5) ^ usize::from(*first) ^ (usize::from(middle) * 13) ^ (usize::from(*last) * 7);
         let (known, text) = &mut self.recent[place % MOST];
         if known != key {
             if bytes.len() > LONGEST || !json::is_plain(bytes) {
