@@ -90,36 +90,43 @@ pub(super) fn dashed(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| !id.is_nil())
 }
 
-/// Random UUIDs of version 4, drawn for a whole batch at once.
+/// Random UUIDs of version 4, of 256 random bits that are drawn for each batch.
 ///
-/// What a batch does not use is thrown away with it: a process that forks would use it twice.
+/// They shall be unique, not secret, so the system need not make every bit of them, which for a batch would cost more than
+/// its JSON. What a batch was given is forgotten with it: a process that forks would use it twice.
 #[derive(Debug, Default)]
 pub(super) struct Randoms {
-    pool: Vec<u8>,
+    /// Of the generator xoshiro256++ by Blackman and Vigna, <https://prng.di.unimi.it>; none between batches.
+    state: Option<[u64; 4]>,
 }
 
 impl Randoms {
-    /// Draws as many as a batch may need.
-    pub(super) fn draw(&mut self, count: usize) {
-        self.pool.clear();
-        self.pool.resize(count.min(MOST_DRAWN) * 16, 0);
-        fill(&mut self.pool);
+    /// Begins a batch.
+    pub(super) fn draw(&mut self) {
+        let mut seed = [[0; 8]; 4];
+        fill(seed.as_flattened_mut());
+        self.state = Some(seed.map(u64::from_ne_bytes));
     }
 
     pub(super) fn next(&mut self) -> Uuid {
         let mut bytes = [0; 16];
-        if let Some(start) = self.pool.len().checked_sub(16) {
-            bytes.copy_from_slice(&self.pool[start..]);
-            self.pool.truncate(start);
-        } else {
-            fill(&mut bytes);
+        match &mut self.state {
+            Some(state) => bytes.as_chunks_mut().0.iter_mut().for_each(|half| *half = step(state).to_ne_bytes()),
+            None => fill(&mut bytes),
         }
         Builder::from_random_bytes(bytes).into_uuid()
     }
 
     pub(super) fn discard(&mut self) {
-        self.pool.clear();
+        self.state = None;
     }
+}
+
+fn step(state: &mut [u64; 4]) -> u64 {
+    let [a, b, c, d] = *state;
+    let (e, f) = (c ^ a, d ^ b);
+    *state = [a ^ f, b ^ e, e ^ (b << 17), f.rotate_left(45)];
+    a.wrapping_add(d).rotate_left(23).wrapping_add(a)
 }
 
 /// Random bytes of the system; where it has none, of the hasher's keys, since no event may bring the application down.
@@ -131,9 +138,6 @@ fn fill(bytes: &mut [u8]) {
         }
     }
 }
-
-/// 64 kB at once.
-const MOST_DRAWN: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -167,11 +171,22 @@ mod tests {
     }
 
     #[test]
-    fn random_ids_are_of_version_4_and_differ_beyond_what_was_drawn() {
+    fn random_ids_are_of_version_4_and_differ_within_batches_between_and_outside_of_them() {
         let mut randoms = Randoms::default();
-        randoms.draw(2);
-        let ids: std::collections::HashSet<_> = (0..5).map(|_| randoms.next()).collect();
-        assert_eq!(ids.len(), 5);
+        let mut ids = std::collections::HashSet::from([randoms.next(), randoms.next()]);
+        for _ in 0..3 {
+            randoms.draw();
+            ids.extend((0..1000).map(|_| randoms.next()));
+            randoms.discard();
+        }
+        assert_eq!(ids.len(), 3002);
         assert!(ids.iter().all(|id| id.get_version_num() == 4));
+    }
+
+    #[test]
+    fn the_generator_is_the_published_one() {
+        let mut state = [1, 2, 3, 4];
+        let first = [(); 4].map(|()| step(&mut state));
+        assert_eq!(first, [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]);
     }
 }

@@ -68,7 +68,7 @@ impl Mapper {
 
     /// Maps a batch of logs. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_logs(&mut self, batch: &LogBatch<'_>, resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(batch.iter().count(), resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for (record, scope) in batch.iter() {
@@ -82,7 +82,7 @@ impl Mapper {
 
     /// Maps ended spans. Follow it by [`commit`](Self::commit) or [`roll_back`](Self::roll_back).
     pub(crate) fn map_spans(&mut self, batch: &[SpanData], resource: &Resource, now: Moment, out: &mut Mapped) {
-        self.begin(0, resource, out);
+        self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
         let mut rest = Rest::new();
         for span in batch {
@@ -129,9 +129,9 @@ impl Mapper {
         self.installation.id
     }
 
-    fn begin(&mut self, randoms: usize, resource: &Resource, out: &mut Mapped) {
+    fn begin(&mut self, resource: &Resource, out: &mut Mapped) {
         out.clear();
-        self.randoms.draw(randoms);
+        self.randoms.draw();
         let cuts = self.encoder.read_resource(resource, &self.settings);
         self.lose(Loss::EventField, cuts);
     }
