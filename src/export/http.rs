@@ -7,25 +7,34 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
 use super::endpoint::{Endpoint, is_loopback_name};
 use crate::error::BuildError;
 use crate::sync::Mutex;
 
-/// The client that `opentelemetry-otlp` brings along, without redirects.
+/// The client that `opentelemetry-otlp` brings along, without redirects; where it would add nothing, what it is made of.
 ///
 /// Proxies that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) are used as everywhere, but
 /// never towards this machine: a collector at localhost is not behind a proxy, whatever the variables say.
 pub(crate) struct DefaultClient {
-    /// Each is made when it is first needed, since that reads the system's certificates.
+    /// For http without a proxy: `reqwest`'s own pool and connections, without its layers, which parse every request's URL
+    /// three times and cost more than the rest.
+    plain: Plain,
+    /// For https to this machine. Made when it is first needed, as the next one, since that reads the system's certificates.
     direct: Lazy,
     remote: Lazy,
-    /// Where the last request went, parsed: mostly the next one goes there too.
-    last: Mutex<Option<(http::Uri, reqwest::Url)>>,
+    proxies: Matcher,
     connect_timeout: Duration,
 }
 
+type Plain = Client<HttpConnector, Full<Bytes>>;
 type Lazy = OnceLock<Result<reqwest::Client, String>>;
 
 impl DefaultClient {
@@ -33,14 +42,27 @@ impl DefaultClient {
     ///
     /// If the client for this endpoint cannot be made.
     pub(crate) fn new(endpoint: &Endpoint, connect_timeout: Duration) -> Result<Self, BuildError> {
-        let client = Self { direct: OnceLock::new(), remote: OnceLock::new(), last: Mutex::default(), connect_timeout };
-        let made = endpoint.uri("with_endpoint", "/").map(|uri| client.client_for(&uri).map(drop))?;
+        let client = Self {
+            plain: plain(connect_timeout),
+            direct: OnceLock::new(),
+            remote: OnceLock::new(),
+            proxies: Matcher::from_system(),
+            connect_timeout,
+        };
+        let uri = endpoint.uri("with_endpoint", "/")?;
+        let made = if client.is_plain(&uri) { Ok(()) } else { client.client_for(&uri).map(drop) };
         made.map_err(|error| BuildError::Setting {
             setting: "with_http_client",
             value: "default".to_owned(),
             fix: format!("the default client cannot be made ({error}); give another one"),
         })?;
         Ok(client)
+    }
+
+    /// Whether a request needs neither TLS nor a proxy.
+    fn is_plain(&self, uri: &http::Uri) -> bool {
+        uri.scheme() == Some(&http::uri::Scheme::HTTP)
+            && (uri.host().is_some_and(is_loopback_name) || self.proxies.intercept(uri).is_none())
     }
 
     fn client_for(&self, uri: &http::Uri) -> Result<&reqwest::Client, HttpError> {
@@ -51,23 +73,6 @@ impl DefaultClient {
             self.remote.get_or_init(|| make(builder(self.connect_timeout)))
         };
         client.as_ref().map_err(|error| error.clone().into())
-    }
-
-    fn prepare(&self, request: Request<Bytes>) -> Result<reqwest::Request, HttpError> {
-        let (parts, body) = request.into_parts();
-        let known = self.last.lock().as_ref().filter(|(uri, _)| *uri == parts.uri).map(|(_, url)| url.clone());
-        let url = match known {
-            Some(url) => url,
-            None => {
-                let url: reqwest::Url = parts.uri.to_string().parse().map_err(|_| "this is no URL")?;
-                *self.last.lock() = Some((parts.uri, url.clone()));
-                url
-            }
-        };
-        let mut prepared = reqwest::Request::new(parts.method, url);
-        *prepared.headers_mut() = parts.headers;
-        *prepared.body_mut() = Some(body.into());
-        Ok(prepared)
     }
 }
 
@@ -87,14 +92,16 @@ impl HttpClient for DefaultClient {
         Self: 'b,
     {
         Box::pin(async move {
+            if self.is_plain(request.uri()) {
+                let reply = self.plain.request(request.map(Full::new)).await.map_err(|error| explained(&error))?;
+                let (head, body) = reply.into_parts();
+                return Ok(Response::from_parts(head, read(body).await?));
+            }
             let client = self.client_for(request.uri())?;
-            let request = self.prepare(request)?;
-            let mut reply = client.execute(request).await.map_err(plain)?;
-            let body = read(&mut reply).await?;
-            let mut response = Response::new(body);
-            *response.status_mut() = reply.status();
-            *response.headers_mut() = std::mem::take(reply.headers_mut());
-            Ok(response)
+            let request = request.try_into().map_err(without_url)?;
+            let reply = http::Response::from(client.execute(request).await.map_err(without_url)?);
+            let (head, body) = reply.into_parts();
+            Ok(Response::from_parts(head, read(body).await?))
         })
     }
 }
@@ -134,20 +141,34 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
 }
 
+/// As `reqwest` sets it up.
+fn plain(connect_timeout: Duration) -> Plain {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(connect_timeout));
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).build(connector)
+}
+
 /// Reads a reply to its end, and keeps its beginning: a reply that ends too early is a failure, and a connection is used
 /// again only when it has been emptied.
-async fn read(reply: &mut reqwest::Response) -> Result<Bytes, HttpError> {
+async fn read<B>(mut body: B) -> Result<Bytes, HttpError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error + 'static,
+{
     let mut kept = Bytes::new();
     let mut more = Vec::new();
     let mut seen = 0_usize;
-    while let Some(chunk) = reply.chunk().await.map_err(plain)? {
+    while let Some(frame) = body.frame().await {
+        let Ok(mut chunk) = frame.map_err(|error| explained(&error))?.into_data() else { continue };
         seen = seen.saturating_add(chunk.len());
         if seen > MAX_READ {
             return Err(format!("the reply is longer than {MAX_READ} bytes").into());
         }
         if kept.is_empty() {
+            chunk.truncate(MAX_KEPT);
             kept = chunk;
-            kept.truncate(MAX_KEPT);
         } else if kept.len() + more.len() < MAX_KEPT {
             let room = MAX_KEPT - kept.len() - more.len();
             more.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -160,7 +181,7 @@ async fn read(reply: &mut reqwest::Response) -> Result<Bytes, HttpError> {
 }
 
 /// Without the URL, which may hold what an event says about people.
-fn plain(error: reqwest::Error) -> HttpError {
+fn without_url(error: reqwest::Error) -> HttpError {
     explained(&error.without_url()).into()
 }
 
@@ -182,6 +203,9 @@ pub(crate) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 const MAX_KEPT: usize = 64 * 1024;
 /// What is read of it before the connection is given up, in bytes.
 const MAX_READ: usize = 1024 * 1024;
+/// When a silent connection is asked whether it is still there, and when an unused one is closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(90);
 
 #[cfg(test)]
 mod tests {
@@ -189,15 +213,19 @@ mod tests {
 
     #[test]
     fn this_machine_is_spoken_to_without_a_proxy_and_others_by_a_client_that_may_use_one() {
-        let endpoint = Endpoint::parse("with_endpoint", "http://localhost:9090").unwrap();
-        let client = DefaultClient::new(&endpoint, Duration::from_secs(5)).unwrap();
-        let direct = client.direct.get().unwrap().as_ref().unwrap();
-        assert!(client.remote.get().is_none());
-        let is_direct = |uri| std::ptr::eq(client.client_for(&http::Uri::from_static(uri)).unwrap(), direct);
+        let client = |url| {
+            let endpoint = Endpoint::parse("with_endpoint", url).unwrap();
+            DefaultClient::new(&endpoint, Duration::from_secs(5)).unwrap()
+        };
+        let plain = client("http://localhost:9090");
+        assert!(plain.direct.get().is_none() && plain.remote.get().is_none(), "neither is needed");
         for uri in ["http://localhost:9090/i", "http://127.0.0.1/i", "http://[::1]:1/i"] {
-            assert!(is_direct(uri), "{uri}");
+            assert!(plain.is_plain(&http::Uri::from_static(uri)), "{uri}");
         }
-        assert!(!is_direct("http://collector.example/i"));
+        let direct = plain.client_for(&http::Uri::from_static("https://localhost/i")).unwrap();
+        assert!(std::ptr::eq(direct, plain.direct.get().unwrap().as_ref().unwrap()));
+        let remote = plain.client_for(&http::Uri::from_static("https://collector.example/i")).unwrap();
+        assert!(!std::ptr::eq(direct, remote));
     }
 
     #[test]

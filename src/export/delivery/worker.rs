@@ -351,7 +351,10 @@ impl Worker {
         let now = self.source.moment().wall;
         let asked = retry_after(reply.headers(), now);
         match self.settings.retry.verdict(status) {
-            Verdict::Delivered => self.arrive(&parcels, status, reply.body()),
+            Verdict::Delivered => {
+                self.arrive(&parcels, status, reply.body());
+                self.depot.recycle(parcels);
+            }
             Verdict::Retry => self.fail(&parcels, Some(status), &message_of(&reply), asked),
             Verdict::Halve if parcels.len() > 1 => self.halve(&parcels, bytes, asked),
             Verdict::Halve => self.drop_rejected(&parcels, status, Loss::EventTooLarge, &message_of(&reply)),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
+use super::spare::Spare;
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -41,6 +42,7 @@ pub(crate) struct Depot {
     store: Option<Mutex<Box<dyn OutboxStore>>>,
     state: Mutex<State>,
     wakers: Mutex<Vec<Option<Waker>>>,
+    spare: Spare,
     /// A removal failed: nothing is sent until a commit succeeds.
     stopped: AtomicBool,
     /// Calls of `accept` under way: their commits take the removals along.
@@ -156,6 +158,7 @@ impl Depot {
             store,
             state: Mutex::new(state),
             wakers: Mutex::new((0..queues).map(|_| None).collect()),
+            spare: Spare::default(),
             stopped: AtomicBool::new(false),
             accepting: AtomicU64::new(0),
         };
@@ -299,6 +302,20 @@ impl Depot {
         drop(guard);
         if let Outcome::Dropped(loss) = outcome {
             self.losses.add(loss, settled);
+        }
+    }
+
+    /// An empty buffer for a chunk's bytes.
+    pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
+        self.spare.take(len)
+    }
+
+    /// Lets go of events that have been settled, and keeps the memory of their chunks for others.
+    pub(crate) fn recycle(&self, parcels: Vec<Parcel>) {
+        for parcel in parcels {
+            if let Some(chunk) = Arc::into_inner(parcel.chunk) {
+                self.spare.give(chunk.bytes);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod error;
 mod queue;
 mod removals;
 mod room;
+mod spare;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;

@@ -7,11 +7,12 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
 use super::json::Json;
+use super::key_texts::KeyTexts;
 use super::record::{Attribute, Kind, Record, Source};
 use crate::{clock, semconv};
 
 /// Writes the data of an event under the schema of its kind.
-pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
+pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -27,7 +28,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
         }
         Kind::Log => {}
     }
-    attributes(json, &mut first, it);
+    attributes(json, &mut first, it, keys);
     match it.record.source {
         Source::Log(log) => {
             if let Some(body) = log.body() {
@@ -55,7 +56,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
 }
 
 /// Writes attributes as the data themselves, for events under a schema of their name.
-pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) {
+pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -64,7 +65,7 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.fixed_key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it);
+    members(json, &mut first, it, keys);
     if let Source::Log(log) = it.record.source
         && let Some(body) = log.body().filter(|_| !has_body)
     {
@@ -120,17 +121,17 @@ fn is_lifted(key: &str, value: Attribute<'_>) -> bool {
     }
 }
 
-fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
+fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     if it.rest.is_empty() {
         return;
     }
     json.fixed_key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it);
+    members(json, &mut true, it, keys);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &mut KeyTexts) {
     for (key, value) in it.rest {
         if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
@@ -138,7 +139,10 @@ fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
         if json.is_full() {
             break;
         }
-        json.member_key(first, key);
+        match keys.of(key) {
+            Some(text) => json.ready_key(first, text),
+            None => json.member_key(first, key),
+        }
         match value {
             Attribute::Any(value) => json.any(value),
             Attribute::Value(value) => json.value(value),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::fields::{Field, write_key, write_text};
 use super::hook::{MappedEvent, SelfDescribing};
 use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
+use super::key_texts::KeyTexts;
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
@@ -27,6 +28,7 @@ pub(super) struct Encoder {
     constant: Vec<u8>,
     unstruct: Unstruct,
     heads: Heads,
+    keys: KeyTexts,
     contexts_head: Vec<u8>,
     contexts_tail: Vec<u8>,
     pub(super) entities: entities::Pieces,
@@ -89,6 +91,7 @@ impl Encoder {
             constant,
             unstruct: Unstruct::new(level, &settings.vendor),
             heads: Heads::default(),
+            keys: KeyTexts::new(level),
             contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
             contexts_tail: level.piece("]}"),
             entities: entities::Pieces::new(level, settings),
@@ -153,7 +156,7 @@ impl Encoder {
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
         self.within(out, ("ue_px", "ue_pr"), None, |encoder, out| {
-            let Self { unstruct, heads, level, bounds, .. } = encoder;
+            let Self { unstruct, heads, keys, level, bounds, .. } = encoder;
             let mut json = Json::new(out, *level, *bounds);
             match (it.content, &settings.style) {
                 (MappedEvent::SelfDescribing(own), _) => {
@@ -164,11 +167,11 @@ impl Encoder {
                 }
                 (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
                     json.raw(heads.of(it.record.name, |name| unstruct.head(*level, vendor, name, version)));
-                    data::write_attributes_as_data(&mut json, it);
+                    data::write_attributes_as_data(&mut json, it, keys);
                 }
                 _ => {
                     json.raw(&unstruct.heads[it.record.kind as usize]);
-                    data::write(&mut json, it);
+                    data::write(&mut json, it, keys);
                 }
             }
             json.raw(&unstruct.tail);

@@ -99,7 +99,7 @@ impl Pieces {
         let shared = ClientSession { event_index: None, attached: true, ..*it };
         let (high, low) = it.id.as_u64_pair();
         // The last bits are random in ids of any version but 1, whose first ones count time.
-        let set = usize::try_from((high >> 32 ^ low) % SETS as u64).unwrap_or(0) * WAYS;
+        let set = usize::try_from(((high >> 32) ^ low) % SETS as u64).unwrap_or(0) * WAYS;
         let known = self.recent[set..set + WAYS].iter().position(|text| text.of.as_ref() == Some(&shared));
         if let Some(way) = known {
             return set + way;

@@ -283,7 +283,7 @@ impl Shared {
         }
         let Intake { mapper, mapped, .. } = &mut *guard;
         map(mapper, decisions, now, mapped);
-        let chunks = chunks(mapped, self.queues.len(), now.wall);
+        let chunks = chunks(mapped, self.queues.len(), now.wall, |len| self.depot.buffer(len));
         let mut unforgotten = self.unforgotten.lock();
         let mut rows = std::mem::take(&mut mapped.rows);
         if !unforgotten.is_empty() {
@@ -403,7 +403,7 @@ pub(super) fn at_once<I: Sync, T: Send>(items: &[I], act: impl Fn(&I) -> T + Syn
 }
 
 /// The chunks of a batch, for each collector its own: a chunk's events share their mode.
-fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
+fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64, buffer: impl Fn(usize) -> Vec<u8>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for queue in 0..queues {
         let mut rest = &*mapped.events;
@@ -416,7 +416,9 @@ fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64) -> Vec<Chunk> {
             });
             // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
             let end = events.last().map_or(first.range.end, |last| last.range.end);
-            let bytes = mapped.bytes[first.range.start..end].to_vec();
+            let encoded = &mapped.bytes[first.range.start..end];
+            let mut bytes = buffer(encoded.len());
+            bytes.extend_from_slice(encoded);
             let queue = u16::try_from(queue).unwrap_or(u16::MAX);
             chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
             rest = later;

@@ -56,7 +56,7 @@ impl Level {
 
     /// Appends one of two pieces. Each has a length that the compiler knows, so that no function is called to copy it.
     #[inline]
-    fn push<const P: usize, const Q: usize>(self, out: &mut Vec<u8>, plain: &[u8; P], quoted: &[u8; Q]) {
+    pub(super) fn push<const P: usize, const Q: usize>(self, out: &mut Vec<u8>, plain: &[u8; P], quoted: &[u8; Q]) {
         match self {
             Self::Plain => out.extend_from_slice(plain),
             Self::Quoted => out.extend_from_slice(quoted),
@@ -120,6 +120,11 @@ impl<'a> Json<'a> {
     #[inline]
     fn quote(&mut self) {
         self.level.push(self.out, b"\"", b"\\\"");
+    }
+
+    /// A key that is ready with the comma before it, which the first one does without.
+    pub(super) fn ready_key(&mut self, first: &mut bool, text: &[u8]) {
+        self.raw(&text[usize::from(std::mem::take(first))..]);
     }
 
     /// A text that is in bounds by its origin.
@@ -373,7 +378,7 @@ fn first_special(bytes: &[u8]) -> Option<usize> {
 
 /// Whether a JSON string can hold all of it as it is. Most texts are short and plain: no byte is looked at alone.
 #[inline]
-fn is_plain(bytes: &[u8]) -> bool {
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     let mut special = 0;
     for word in words {

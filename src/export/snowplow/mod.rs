@@ -20,6 +20,7 @@ mod hook;
 mod id_service;
 mod ids;
 mod json;
+mod key_texts;
 mod linker;
 mod map;
 mod map_settings;
