@@ -45,6 +45,8 @@ pub(crate) struct Depot {
     stopped: AtomicBool,
     /// Calls of `accept` under way: their commits take the removals along.
     accepting: AtomicU64,
+    /// Delivery threads that have not ended.
+    threads: AtomicU64,
 }
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
@@ -158,6 +160,7 @@ impl Depot {
             wakers: Mutex::new((0..queues).map(|_| None).collect()),
             stopped: AtomicBool::new(false),
             accepting: AtomicU64::new(0),
+            threads: AtomicU64::new(u64::from(queues)),
         };
         Ok((Arc::new(depot), rows))
     }
@@ -385,6 +388,19 @@ impl Depot {
         result
     }
 
+    /// Says that a collector's delivery thread has ended. With the last one the store is closed: its file can be opened again
+    /// while handles of the exporter are still there.
+    pub(crate) fn leave(&self) {
+        if self.threads.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        if let Some(store) = &self.store {
+            let closed = std::mem::replace(&mut *store.lock(), Box::new(Closed));
+            // A user's store may panic here, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+        }
+    }
+
     /// Whether sending has stopped because a removal failed. It goes on after the next commit.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
@@ -403,6 +419,28 @@ impl fmt::Debug for Depot {
             .field("durable", &self.is_durable())
             .finish_non_exhaustive()
     }
+}
+
+/// Stands where a store was that has been closed.
+#[derive(Debug)]
+struct Closed;
+
+impl OutboxStore for Closed {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        Err(has_shut_down())
+    }
+
+    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
+        Err(has_shut_down())
+    }
+
+    fn read(&mut self, _: u64) -> Result<Chunk, OutboxError> {
+        Err(has_shut_down())
+    }
+}
+
+fn has_shut_down() -> OutboxError {
+    OutboxError::Store("the exporter has shut down".into())
 }
 
 impl Drop for Depot {
