@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
+use super::store::Closed;
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -419,28 +420,6 @@ impl fmt::Debug for Depot {
             .field("durable", &self.is_durable())
             .finish_non_exhaustive()
     }
-}
-
-/// Stands where a store was that has been closed.
-#[derive(Debug)]
-struct Closed;
-
-impl OutboxStore for Closed {
-    fn open(&mut self) -> Result<Opened, OutboxError> {
-        Err(has_shut_down())
-    }
-
-    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
-        Err(has_shut_down())
-    }
-
-    fn read(&mut self, _: u64) -> Result<Chunk, OutboxError> {
-        Err(has_shut_down())
-    }
-}
-
-fn has_shut_down() -> OutboxError {
-    OutboxError::Store("the exporter has shut down".into())
 }
 
 impl Drop for Depot {
