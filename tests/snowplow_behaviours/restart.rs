@@ -107,6 +107,66 @@ fn b34_our_own_session_under_a_kept_id_counts_on() {
     assert_eq!(run(), ["start 1.3", "open 1.4"]);
 }
 
+/// Handles, and providers that have one, outlive a shutdown.
+#[test]
+fn after_a_shutdown_the_file_can_be_opened_again_while_handles_are_still_around() {
+    let file = File::new("handles");
+    let run = |collector: &DevCollector| {
+        let outbox = Outbox::sqlite(&file.0);
+        let builder = SnowplowExporter::builder().with_endpoint(collector.snowplow_endpoint());
+        let exporter = builder.with_namespace("handles").with_outbox(outbox).build().unwrap();
+        let loggers = SdkLoggerProvider::builder().with_simple_exporter(exporter.clone()).build();
+        (exporter, loggers)
+    };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let outbox = Outbox::sqlite(&file.0);
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let builder = SnowplowExporter::builder().with_endpoint(&endpoint).with_endpoint(endpoint);
+    let first = builder.with_namespace("handles").with_outbox(outbox).build().unwrap();
+    let _loggers = SdkLoggerProvider::builder().with_simple_exporter(first.clone()).build();
+    track(&_loggers.logger("shop"), "open", epoch());
+    let report = first.shutdown(Duration::from_millis(50));
+    assert_eq!((report.pending, first.pending()), (2, 2), "{report}");
+    let collector = DevCollector::start().unwrap();
+    let deadline = std::time::Instant::now() + BOUND;
+    // The thread may still be giving up its request when the time of the shutdown is over.
+    while let Err(error) = SnowplowExporter::builder()
+        .with_endpoint(collector.snowplow_endpoint())
+        .with_outbox(Outbox::sqlite(&file.0))
+        .build()
+        .map(|exporter| exporter.shutdown(BOUND))
+    {
+        assert!(std::time::Instant::now() < deadline, "{error}");
+        std::thread::yield_now();
+    }
+    let (second, loggers) = run(&collector);
+    track(&loggers.logger("shop"), "pay", epoch());
+    assert_eq!(second.shutdown(BOUND).pending, 0);
+    let (third, _) = run(&collector);
+    assert_eq!(third.shutdown(BOUND).pending, 0);
+    assert_eq!((first.pending(), second.pending()), (2, 0));
+}
+
+/// Whatever number a name of our own got: in another order of building it is another one.
+#[test]
+fn without_a_name_a_file_counts_on_whatever_else_the_process_exports() {
+    let file = File::new("unnamed");
+    let run = |name: &'static str| {
+        let outbox = Outbox::sqlite(&file.0);
+        let bench = Bench::of(epoch(), |it| it, |it| it.with_outbox(outbox));
+        bench.emit(name, &[("session.id", FIRST)]);
+        let sent = bench.all().remove(0).session();
+        assert_eq!(bench.exporter.shutdown(BOUND).pending, 0);
+        (bench.exporter.namespace().to_owned(), sent.user_id, sent.event_index)
+    };
+    let others = || SnowplowExporter::builder().with_endpoint("http://127.0.0.1:9").build().unwrap();
+    let before = run("session.start");
+    let _others = [others(), others()];
+    let after = run("open");
+    assert_ne!(before.0, after.0);
+    assert_eq!((&after.1, after.2), (&before.1, Some(2)));
+}
+
 #[test]
 fn b98_what_was_accepted_and_not_answered_is_sent_again_under_its_ids_after_a_restart() {
     let file = File::new("b98");

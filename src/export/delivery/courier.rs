@@ -106,7 +106,9 @@ impl Courier {
             self.shared.stop(timeout);
         }
         let left = self.depot.pending(self.queue).events;
-        if left > 0 && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
+        // Called by a callback on the thread itself, it could not wait: what is left may still be sent.
+        let ended = !self.shared.is_this_thread();
+        if left > 0 && ended && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
             self.losses.add(Loss::EventUndelivered, left);
         }
         left

@@ -124,6 +124,7 @@ impl Worker {
             }
             // A failure is seen by whoever asks what is pending.
             let _ = worker.depot.sync();
+            worker.depot.leave();
         }
         // Without waiting for a name that is being resolved, or a client that blocks.
         runtime.shutdown_background();

@@ -17,6 +17,7 @@ use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
 use super::spare::Spare;
+use super::store::Closed;
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -47,6 +48,8 @@ pub(crate) struct Depot {
     stopped: AtomicBool,
     /// Calls of `accept` under way: their commits take the removals along.
     accepting: AtomicU64,
+    /// Delivery threads that have not ended.
+    threads: AtomicU64,
 }
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
@@ -161,6 +164,7 @@ impl Depot {
             spare: Spare::default(),
             stopped: AtomicBool::new(false),
             accepting: AtomicU64::new(0),
+            threads: AtomicU64::new(u64::from(queues)),
         };
         Ok((Arc::new(depot), rows))
     }
@@ -400,6 +404,19 @@ impl Depot {
             }
         }
         result
+    }
+
+    /// Says that a collector's delivery thread has ended. With the last one the store is closed: its file can be opened again
+    /// while handles of the exporter are still there.
+    pub(crate) fn leave(&self) {
+        if self.threads.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        if let Some(store) = &self.store {
+            let closed = std::mem::replace(&mut *store.lock(), Box::new(Closed));
+            // A user's store may panic here, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(closed)));
+        }
     }
 
     /// Whether sending has stopped because a removal failed. It goes on after the next commit.

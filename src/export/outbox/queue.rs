@@ -13,8 +13,12 @@ const CHUNK_COST: u64 = (2 * size_of::<Entry>() + size_of::<Chunk>() + 64) as u6
 /// What an event costs besides its payload.
 pub(super) const EVENT_COST: u64 = size_of::<crate::export::ChunkEvent>() as u64;
 
-/// How many chunks a queue looks through for an event whose lane is free.
-const LOOK_AHEAD: usize = 64;
+/// How many events whose lane is not free a queue passes over for those whose lane is: as many as 64 full chunks hold. Chunks
+/// may hold one event each, so that to count chunks would leave most of a request empty.
+const LOOK_AHEAD: usize = 64 * Chunk::MAX_EVENTS;
+
+/// How many chunks are read from a store at a time.
+const READ_AHEAD: usize = 64;
 
 /// The chunks of one collector, in order of acceptance.
 #[derive(Debug, Default)]
@@ -84,7 +88,6 @@ impl Queue {
     /// `read` holds payloads that were read for this call.
     pub(super) fn pick(&self, want: &Want, read: &HashMap<u64, Arc<Chunk>>) -> (Vec<Parcel>, Vec<u64>) {
         let mut pick = Pick::new(want);
-        let mut looked = 0;
         for (place, entry) in self.entries.iter().enumerate() {
             // What is doomed comes back if the commit fails, and then it must not come after its successors.
             if entry.doomed.any() {
@@ -93,10 +96,9 @@ impl Queue {
             if !entry.free().any() {
                 continue;
             }
-            if pick.other_mode(entry.mode) || (want.one_per_lane && looked == LOOK_AHEAD) {
+            if pick.other_mode(entry.mode) || pick.passed_over >= LOOK_AHEAD {
                 break;
             }
-            looked += 1;
             let Some(chunk) = entry.chunk.as_ref().or_else(|| read.get(&entry.number)) else {
                 let missing = self.missing_from(place, &pick, read);
                 return (pick.parcels, missing);
@@ -118,7 +120,7 @@ impl Queue {
             }
             events += entry.free().count() as usize;
             bytes = bytes.saturating_add(usize::try_from(entry.payload).unwrap_or(usize::MAX));
-            if events >= want.max_events || bytes >= want.max_bytes || missing.len() == LOOK_AHEAD {
+            if events >= want.max_events || bytes >= want.max_bytes || missing.len() == READ_AHEAD {
                 break;
             }
         }
@@ -361,11 +363,13 @@ struct Pick<'a> {
     parcels: Vec<Parcel>,
     bytes: usize,
     mode: Option<u8>,
+    /// Events whose lane is not free.
+    passed_over: usize,
 }
 
 impl<'a> Pick<'a> {
     fn new(want: &'a Want) -> Self {
-        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None }
+        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None, passed_over: 0 }
     }
 
     fn other_mode(&self, mode: u8) -> bool {
@@ -388,6 +392,7 @@ impl<'a> Pick<'a> {
             }
             // Those of one lane may share a request: it keeps their order.
             if self.want.one_per_lane && busy.contains_key(&event.lane) {
+                self.passed_over += 1;
                 continue;
             }
             let bytes = self.bytes.saturating_add(len).saturating_add(self.want.per_event);

@@ -176,3 +176,25 @@ impl Stored {
         }
     }
 }
+
+/// Stands where a store was that has been closed.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl OutboxStore for Closed {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        Err(has_shut_down())
+    }
+
+    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
+        Err(has_shut_down())
+    }
+
+    fn read(&mut self, _: u64) -> Result<Chunk, OutboxError> {
+        Err(has_shut_down())
+    }
+}
+
+fn has_shut_down() -> OutboxError {
+    OutboxError::Store("the exporter has shut down".into())
+}

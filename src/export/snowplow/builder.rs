@@ -147,7 +147,8 @@ impl SnowplowExporterBuilder {
 
     /// The exporter's name: `tna` of every event, its key in the registry, and the key of its sessions in an outbox. 1 to 128
     /// characters, no `:`, `;` or control characters; unique in the process. By default `otel-session`, then
-    /// `otel-session-2` and so on: name it yourself when the process has several exporters and their outboxes last.
+    /// `otel-session-2` and so on, in the order of building; in outboxes, each of which has one exporter at a time, the key is
+    /// then `otel-session` without a number.
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = Some(namespace.into());
         self

@@ -77,7 +77,7 @@ impl SnowplowExporter {
     }
 
     /// Accepts nothing more, sends what waits for at most `timeout`, and says what became of everything. What is then left
-    /// stays in a durable outbox; what is left in memory is counted as
+    /// stays in a durable outbox, whose file is closed; what is left in memory is counted as
     /// [`Loss::EventUndelivered`](crate::Loss::EventUndelivered).
     pub fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.shared.shutdown(timeout)
@@ -364,8 +364,9 @@ impl Shared {
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
         registry::release(&self.namespace, self);
-        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
+        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)

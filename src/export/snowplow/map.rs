@@ -50,10 +50,10 @@ impl Mapper {
     /// A mapper that goes on where the rows of an outbox left off. Rows of other namespaces and rows it does not
     /// understand are ignored.
     pub(crate) fn new(settings: MapSettings, rows: &[Row]) -> Self {
-        let namespace = &settings.namespace;
+        let key = &settings.state_key;
         let mut table = Table::new(settings.max_sessions, settings.number_unannounced_sessions);
-        table.load(rows.iter().filter_map(|row| rows::read(namespace, row)));
-        let id = rows.iter().find_map(|row| rows::read_installation(namespace, row));
+        table.load(rows.iter().filter_map(|row| rows::read(key, row)));
+        let id = rows.iter().find_map(|row| rows::read_installation(key, row));
         Self {
             encoder: Encoder::new(&settings),
             subject: SubjectText::new(&settings.subject, settings.platform),
@@ -132,9 +132,9 @@ impl Mapper {
 
     /// Forgets the installation id and every session and user (opt-out). The rows that say so are for the outbox.
     pub(crate) fn forget(&mut self) -> Vec<Row> {
-        let namespace = &self.settings.namespace;
-        let mut rows = vec![rows::installation_row(namespace, None)];
-        self.table.forget(namespace, &mut rows);
+        let key = &self.settings.state_key;
+        let mut rows = vec![rows::installation_row(key, None)];
+        self.table.forget(key, &mut rows);
         self.installation = Installation::default();
         self.ids = Derivation::new(self.settings.id_namespace);
         rows
@@ -157,9 +157,9 @@ impl Mapper {
             return;
         }
         if let Some(id) = self.installation.id.filter(|_| !self.installation.stored) {
-            out.rows.push(rows::installation_row(&self.settings.namespace, Some(id)));
+            out.rows.push(rows::installation_row(&self.settings.state_key, Some(id)));
         }
-        self.table.changed_rows(&self.settings.namespace, &mut out.rows);
+        self.table.changed_rows(&self.settings.state_key, &mut out.rows);
     }
 
     fn map(&mut self, record: &Record<'_>, rest: &Rest<'_>, mapping: Option<Mapping>, now: Moment, out: &mut Mapped) {

@@ -13,8 +13,10 @@ use crate::telemetry::LossCounters;
 /// would still be too long for its field.
 #[derive(Debug, Clone)]
 pub(crate) struct MapSettings {
-    /// `tna`, and the prefix of the keys of our rows in the outbox: two exporters on one file do not share sessions.
+    /// `tna`.
     pub(crate) namespace: String,
+    /// The prefix of the keys of our rows in the outbox: exporters that use a file in turn do not share sessions.
+    pub(crate) state_key: String,
     /// `aid`; `None` takes the resource's `service.name`.
     pub(crate) app_id: Option<String>,
     /// `p`, unless the subject has one.
@@ -79,6 +81,7 @@ impl Default for MapSettings {
     fn default() -> Self {
         Self {
             namespace: "otel".to_owned(),
+            state_key: "otel".to_owned(),
             app_id: None,
             platform: Platform::Server,
             tracker_version: TRACKER_VERSION.to_owned(),

@@ -171,7 +171,7 @@ pub(super) const MAX_REQUEST_BYTES: usize = 1_000_000;
 pub(super) const FIXED_BYTES: usize = ENVELOPE.len() + END.len() - 1;
 
 /// What an event costs beside its own bytes: its stamp and a comma.
-pub(super) const EVENT_BYTES: usize = ",\"stm\":\"1700000000000\"".len() + 1;
+const EVENT_BYTES: usize = ",\"stm\":\"1700000000000\"".len() + 1;
 
 const ENVELOPE: &[u8] = br#"{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":["#;
 const END: &[u8] = b"]}";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::builder::{Hooks, Transport};
 use super::id_service::IdService;
 use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
-use super::protocol::{EVENT_BYTES, FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
+use super::protocol::{FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
 use super::{Anonymity, IdentityLifetime, Method, SnowplowExporterBuilder, StateStorage};
 use crate::clock::Source;
 use crate::error::BuildError;
@@ -100,10 +100,10 @@ fn delivery(transport: &Transport, endpoint: Endpoint, source: &Source) -> Resul
 
 fn check_transport(transport: &Transport) -> Result<(), BuildError> {
     positive("with_max_batch_events", transport.max_batch_events, "leave it to the byte limit by leaving it out")?;
-    // No event is as small as this; below it every request would be over the limit.
-    let least = FIXED_BYTES + EVENT_BYTES + 1;
+    // An empty envelope and one byte: an event above the limit goes by itself, however small the limit.
+    let least = FIXED_BYTES + 2;
     if transport.max_post_bytes < least {
-        let fix = format!("an empty envelope takes {least} bytes already; use some thousands");
+        let fix = format!("an empty envelope takes {} bytes already; use some thousands", least - 1);
         return Err(refuse("with_max_post_bytes", &transport.max_post_bytes, &fix));
     }
     if transport.max_post_bytes > MAX_REQUEST_BYTES {

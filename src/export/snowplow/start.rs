@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::exporter::{Intake, Queue, Shared};
 use super::map::Mapper;
 use super::mapped::Mapped;
-use super::registry::Reservation;
+use super::registry::{DEFAULT_NAMESPACE, Reservation};
 use super::{IdentityLifetime, SnowplowExporter, SnowplowExporterBuilder, StateStorage, settings};
 use crate::clock::duration_nanos;
 use crate::error::BuildError;
@@ -23,6 +23,8 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     let reservation = Reservation::take(builder.namespace.as_deref())?;
     let losses = Arc::<LossCounters>::default();
     content.namespace = reservation.name().to_owned();
+    // Not the number that a name of our own may have: it is another one whenever exporters are built in another order.
+    content.state_key = builder.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     content.losses = Arc::clone(&losses);
 
     let outbox = match builder.max_queue_events {
@@ -34,7 +36,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     let own_client = builder.transport.client.is_some();
     let stateless = builder.state == StateStorage::None;
     let suppressed = settings::is_suppressed(&builder.hooks);
-    let known = Identity::read(reservation.name(), &rows);
+    let known = Identity::read(&content.state_key, &rows);
     let anonymity = content.anonymity;
     let mapper = Mapper::new(content, &rows);
     let callbacks =

@@ -220,6 +220,25 @@ fn a_callback_may_flush_and_shut_down() {
 }
 
 #[test]
+fn what_is_sent_after_a_callback_asked_for_the_end_is_not_counted_as_lost() {
+    let courier: Arc<std::sync::OnceLock<&'static crate::export::delivery::Courier>> = Arc::default();
+    let named = courier.clone();
+    let mut rig = super::rig::rig(|plan| {
+        plan.settings.batch_size = 2;
+        plan.want.max_events = 1;
+        plan.callbacks = Some(crate::export::delivery::Callbacks {
+            on_success: Some(Arc::new(move |_| _ = named.wait().shutdown(LONG))),
+            on_failure: None,
+        });
+    });
+    rig.accept(2);
+    let leaked: &'static super::rig::Rig = Box::leak(Box::new(rig));
+    courier.set(&leaked.courier).unwrap();
+    assert_eq!(leaked.courier.shutdown(LONG), 0);
+    assert_eq!((leaked.losses.read().total(), leaked.courier.report().delivered), (0, 2));
+}
+
+#[test]
 fn dropping_a_courier_whose_collector_is_silent_does_not_hang() {
     let mut rig = rig(|_| ());
     rig.server.usually(Answer::Never);

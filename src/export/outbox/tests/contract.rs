@@ -106,9 +106,27 @@ fn a_long_line_behind_one_busy_lane_is_not_searched_to_its_end() {
         let other = depot.take(0, &want);
         assert_eq!(numbers(&other), [9_000], "{kind}: the 64th chunk is looked at");
         depot.settle(0, &tickets(&other), Outcome::Again);
-        depot.accept(vec![laned(8_000..8_050, 1), laned(9_001..9_002, 3)], Vec::new()).unwrap();
+        depot.accept(vec![laned(8_000..8_050, 1), laned(8_050..8_100, 1), laned(9_001..9_002, 3)], Vec::new()).unwrap();
         assert_eq!(numbers(&depot.take(0, &want)), [9_000], "{kind}");
         assert!(depot.take(0, &want).is_empty(), "{kind}: what comes later has to wait");
+    });
+}
+
+/// As a simple processor makes them: how many events a chunk holds must not limit what a request does.
+#[test]
+fn chunks_of_one_event_fill_requests_beside_busy_lanes() {
+    each(|kind, outbox| {
+        let (depot, _) = start(outbox());
+        for number in 0..1_000 {
+            let mut chunk = Chunk::new(0, 0, now());
+            chunk.push(id(number), u32::try_from(number % 100).unwrap(), b"{}");
+            depot.accept(vec![chunk], Vec::new()).unwrap();
+        }
+        let few = Want { max_events: 40, one_per_lane: true, ..ALL };
+        assert_eq!(numbers(&depot.take(0, &few)), (0..40).collect::<Vec<_>>(), "{kind}");
+        assert_eq!(numbers(&depot.take(0, &few)), (40..80).collect::<Vec<_>>(), "{kind}");
+        let rest: Vec<_> = (80..1_000).filter(|number| number % 100 >= 80).collect();
+        assert_eq!(numbers(&depot.take(0, &Want { one_per_lane: true, ..ALL })), rest, "{kind}");
     });
 }
 

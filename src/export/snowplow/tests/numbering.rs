@@ -236,7 +236,7 @@ fn two_namespaces_on_one_outbox_do_not_share_sessions() {
     bridge.send(&[start(A, None)]);
     let rows = bridge.stored();
     for namespace in ["ote", "otel2", ""] {
-        let settings = MapSettings { namespace: namespace.to_owned(), ..MapSettings::default() };
+        let settings = MapSettings { state_key: namespace.to_owned(), ..MapSettings::default() };
         let mut other = Bridge::new(settings.clone());
         other.mapper = Mapper::new(settings, &rows);
         assert_eq!(other.send_one(event_of(A)).event_index(), None);
