@@ -1,5 +1,7 @@
 //! Behaviours 30, 34 and 98: what a program finds that begins again, on a SQLite file.
 
+#![allow(clippy::disallowed_methods, reason = "a thread ends when it ends")]
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
