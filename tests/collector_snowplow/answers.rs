@@ -49,6 +49,10 @@ fn b78_answers_name_the_origin_that_asked_or_any() {
         let replies = [
             get(&collector, "/i?e=pv&p=web&tv=t", headers),
             post_to(&collector, TP2, headers, &envelope(&[page_view()]).to_string()),
+            get(&collector, "/micro/all", headers),
+            get(&collector, "/health", headers),
+            get(&collector, "/r/tp2?u=http://shop.test", headers),
+            get(&collector, &format!("/i?{}", "x".repeat(21_000)), headers),
         ];
         for reply in replies {
             assert!(reply.head.contains(&format!("access-control-allow-origin: {origin}\r\n")), "{}", reply.head);

@@ -33,8 +33,8 @@ pub(super) fn accepted(method: &Method) -> Answer {
 }
 
 /// To a browser that asks whether it may send.
-pub(super) fn preflight(headers: &HeaderMap) -> Answer {
-    let mut preflight = shared(answer(StatusCode::OK, "text/plain", Bytes::new()), headers);
+pub(super) fn preflight() -> Answer {
+    let mut preflight = answer(StatusCode::OK, "text/plain", Bytes::new());
     set(&mut preflight, ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, SP-Anonymous");
     set(&mut preflight, ACCESS_CONTROL_MAX_AGE, "3600");
     preflight

@@ -20,7 +20,12 @@ use super::{answers, judge, micro};
 
 pub(in crate::collector) async fn answer(request: Request<Incoming>, peer: IpAddr, intake: &Intake) -> Answer {
     let (head, body) = request.into_parts();
-    if let Some(too_long) = measure(&head) {
+    // Whatever it says: a page that may not read an answer learns nothing of what went wrong.
+    answers::shared(route(&head, body, peer, intake).await, &head.headers)
+}
+
+async fn route(head: &Parts, body: Incoming, peer: IpAddr, intake: &Intake) -> Answer {
+    if let Some(too_long) = measure(head) {
         return refused(
             intake,
             Refusal::TooLarge,
@@ -30,21 +35,21 @@ pub(in crate::collector) async fn answer(request: Request<Incoming>, peer: IpAdd
     let path = head.uri.path();
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     if head.method == Method::OPTIONS {
-        return answers::preflight(&head.headers);
+        return answers::preflight();
     }
     if path == "/micro" || path.starts_with("/micro/") {
-        return answers::shared(micro::answer(&head, body, intake).await, &head.headers);
+        return micro::answer(head, body, intake).await;
     }
     match path {
         "/health" | "/sink-health" if reads => answers::text(StatusCode::OK, "ok"),
         "/robots.txt" if reads => answers::text(StatusCode::OK, "User-agent: *\nDisallow: /\n"),
-        "/i" | "/ice.png" if reads => track(&head, None, (VENDOR, "tp1"), peer, intake).await,
+        "/i" | "/ice.png" if reads => track(head, None, (VENDOR, "tp1"), peer, intake).await,
         _ => match api(path, &intake.snowplow.post_paths) {
             Some(("r", _)) => {
                 refused(intake, Refusal::UnknownPath, answers::text(StatusCode::NOT_FOUND, "redirects disabled"))
             }
-            Some(api) if reads => track(&head, None, api, peer, intake).await,
-            Some(api) if head.method == Method::POST => track(&head, Some(body), api, peer, intake).await,
+            Some(api) if reads => track(head, None, api, peer, intake).await,
+            Some(api) if head.method == Method::POST => track(head, Some(body), api, peer, intake).await,
             _ => refused(intake, Refusal::UnknownPath, answers::text(StatusCode::NOT_FOUND, NOT_FOUND)),
         },
     }
@@ -63,7 +68,7 @@ async fn track(head: &Parts, body: Option<Incoming>, api: (&str, &str), peer: Ip
                     _ => StatusCode::REQUEST_TIMEOUT,
                 };
                 let answer = answers::text(status, "the body is too large or did not arrive in time");
-                return answers::shared(refused(intake, refusal, answer), &head.headers);
+                return refused(intake, refusal, answer);
             }
         },
     };
@@ -72,7 +77,7 @@ async fn track(head: &Parts, body: Option<Incoming>, api: (&str, &str), peer: Ip
     let do_not_track = settings.do_not_track.as_ref();
     let silent = do_not_track.is_some_and(|(name, value)| answers::cookie(&head.headers, name) == Some(value));
     intake.accept_snowplow(if silent { Vec::new() } else { judge::judge(&payload, settings) });
-    let answer = answers::shared(answers::accepted(&head.method), &head.headers);
+    let answer = answers::accepted(&head.method);
     let sent = answers::cookie(&head.headers, COOKIE_NAME).is_some();
     answers::with_cookie(answer, &facts.network_user_id, facts.arrived_millis, facts.anonymous, sent)
 }
