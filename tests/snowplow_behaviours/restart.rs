@@ -125,22 +125,20 @@ fn after_a_shutdown_the_file_can_be_opened_again_while_handles_are_still_around(
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let builder = SnowplowExporter::builder().with_endpoint(&endpoint).with_endpoint(endpoint);
     let first = builder.with_namespace("handles").with_outbox(outbox).build().unwrap();
-    let _loggers = SdkLoggerProvider::builder().with_simple_exporter(first.clone()).build();
-    track(&_loggers.logger("shop"), "open", epoch());
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(first.clone()).build();
+    track(&loggers.logger("shop"), "open", epoch());
     let report = first.shutdown(Duration::from_millis(50));
     assert_eq!((report.pending, first.pending()), (2, 2), "{report}");
     let collector = DevCollector::start().unwrap();
-    let deadline = std::time::Instant::now() + BOUND;
-    // The thread may still be giving up its request when the time of the shutdown is over.
-    while let Err(error) = SnowplowExporter::builder()
-        .with_endpoint(collector.snowplow_endpoint())
-        .with_outbox(Outbox::sqlite(&file.0))
-        .build()
-        .map(|exporter| exporter.shutdown(BOUND))
-    {
-        assert!(std::time::Instant::now() < deadline, "{error}");
-        std::thread::yield_now();
-    }
+    let opened = (0..400).any(|_| {
+        let builder = SnowplowExporter::builder().with_endpoint(collector.snowplow_endpoint());
+        match builder.with_outbox(Outbox::sqlite(&file.0)).build() {
+            Ok(exporter) => exporter.shutdown(BOUND).pending == 0,
+            // The thread is still giving up its request: wait for its end.
+            Err(_) => first.shutdown(Duration::from_millis(50)).pending == 0,
+        }
+    });
+    assert!(opened);
     let (second, loggers) = run(&collector);
     track(&loggers.logger("shop"), "pay", epoch());
     assert_eq!(second.shutdown(BOUND).pending, 0);

@@ -49,12 +49,32 @@ fn events_wait_no_longer_than_the_schedule_delay() {
         builder.with_batch_size(10).with_schedule_delay(Duration::from_secs(5)).with_clock(clock.clone())
     });
     rig.named(FIRST);
-    // Until the worker has seen it.
-    assert!(clock.advance(Duration::ZERO));
+    // From its acceptance on, whether or not the worker has seen it before the clock moved.
     assert!(clock.advance(Duration::from_secs(4)));
     assert!(rig.collector.requests().is_empty());
     assert!(clock.advance(Duration::from_secs(1)));
     rig.collector.wait_events(1);
+}
+
+/// The thread may see a reply when a test has moved the clock already.
+#[test]
+fn on_a_manual_clock_a_wait_begins_when_its_request_was_sent() {
+    let clock = otel_session::testing::ManualClock::new(std::time::SystemTime::UNIX_EPOCH + HOUR);
+    let moving = clock.clone();
+    let collector = Recorder::answering(move |number, _| {
+        if number > 0 {
+            return Some((200, Vec::new()));
+        }
+        moving.suspend(Duration::from_secs(29));
+        Some((503, vec![("retry-after", "30".to_owned())]))
+    });
+    let rig = Rig::on(collector, |builder| builder.with_clock(clock.clone()));
+    rig.named(FIRST);
+    rig.collector.wait_requests(1);
+    assert!(clock.advance(Duration::ZERO));
+    assert_eq!(rig.collector.requests().len(), 1);
+    assert!(clock.advance(Duration::from_secs(1)));
+    rig.collector.wait_requests(2);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::shared::{Orders, Shared, real_time};
 use super::{Callbacks, Delivered, DeliverySettings, Failed, Protocol};
-use crate::clock::{Source, duration_nanos};
+use crate::clock::{Moment, Source, duration_nanos};
 use crate::export::failpoint;
 use crate::export::http::{HttpClient, explained};
 use crate::export::outbox::{Depot, Outcome, Parcel, Ticket, Want};
@@ -56,6 +56,7 @@ struct Flight {
     task: Id,
     parcels: Vec<Parcel>,
     bytes: usize,
+    sent: Moment,
 }
 
 /// A limit of the collector that a 413 told of.
@@ -268,7 +269,9 @@ impl Worker {
         let heavy = |bytes| self.depot.payload(self.queue) >= u64::try_from(bytes).unwrap_or(u64::MAX);
         let full = waiting >= self.batch_size() || (!self.draining && self.settings.flush_bytes.is_some_and(heavy));
         if !self.draining && !full && !self.settings.schedule_delay.is_zero() {
-            let since = *self.waiting_since.get_or_insert(now);
+            // Since it was accepted, not since this thread saw it: the clock may have moved in between.
+            let since = self.depot.waiting_since(self.queue).unwrap_or(now);
+            self.waiting_since = Some(since);
             self.draining = now.saturating_sub(since) >= duration_nanos(self.settings.schedule_delay);
         }
         self.draining |= full;
@@ -323,7 +326,7 @@ impl Worker {
                 Err(_) => Err(format!("no complete reply within {bound:?}")),
             }
         });
-        self.flights.push(Flight { task: task.id(), parcels, bytes });
+        self.flights.push(Flight { task: task.id(), parcels, bytes, sent: now });
     }
 
     /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
@@ -343,21 +346,21 @@ impl Worker {
     /// Decides by the reply what becomes of a request's events.
     fn land(&mut self, task: Id, reply: Reply) {
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
-        let Flight { parcels, bytes, .. } = self.flights.swap_remove(place);
+        let Flight { parcels, bytes, sent, .. } = self.flights.swap_remove(place);
+        let now = self.reply_time(sent);
         let reply = match reply {
             Ok(reply) => reply,
-            Err(message) => return self.fail(&parcels, None, &message, None),
+            Err(message) => return self.fail(&parcels, None, &message, (None, now)),
         };
         let status = reply.status().as_u16();
-        let now = self.source.moment().wall;
-        let asked = retry_after(reply.headers(), now);
+        let asked = retry_after(reply.headers(), now.wall);
         match self.settings.retry.verdict(status) {
             Verdict::Delivered => {
                 self.arrive(&parcels, status, reply.body());
                 self.depot.recycle(parcels);
             }
-            Verdict::Retry => self.fail(&parcels, Some(status), &message_of(&reply), asked),
-            Verdict::Halve if parcels.len() > 1 => self.halve(&parcels, bytes, asked),
+            Verdict::Retry => self.fail(&parcels, Some(status), &message_of(&reply), (asked, now)),
+            Verdict::Halve if parcels.len() > 1 => self.halve(&parcels, bytes, (asked, now)),
             Verdict::Halve => self.drop_rejected(&parcels, status, Loss::EventTooLarge, &message_of(&reply)),
             Verdict::Drop if status == 413 => {
                 self.drop_rejected(&parcels, status, Loss::EventTooLarge, &message_of(&reply));
@@ -378,17 +381,27 @@ impl Worker {
         }
     }
 
+    /// When a reply came. On a clock that only moves when told, that is when its request was sent: no time has passed
+    /// between the two, however late this thread sees the reply.
+    fn reply_time(&self, sent: Moment) -> Moment {
+        match self.source {
+            Source::System => self.source.moment(),
+            Source::Given(_) => sent,
+        }
+    }
+
     /// They are sent again, later.
-    fn fail(&mut self, parcels: &[Parcel], status: Option<u16>, message: &str, asked: Option<Duration>) {
+    fn fail(&mut self, parcels: &[Parcel], status: Option<u16>, message: &str, wait: (Option<Duration>, Moment)) {
         self.settle(parcels, Outcome::Again);
-        self.back_off(asked);
+        self.back_off(wait);
         let redirect = status.is_some_and(|status| (300..400).contains(&status));
         self.warn(if redirect { Trouble::Redirect } else { Trouble::Failing }, message);
         self.tell_failure(parcels, status, message, true);
     }
 
-    fn back_off(&mut self, asked: Option<Duration>) {
-        let now = self.source.moment().boot;
+    /// Waits as long as the collector asked for, or by the policy, from its reply on.
+    fn back_off(&mut self, (asked, replied): (Option<Duration>, Moment)) {
+        let now = replied.boot;
         // Of several requests that were under way together, the first failure counts.
         if self.retry_at.is_none() {
             self.failures = self.failures.saturating_add(1);
@@ -401,7 +414,7 @@ impl Worker {
     }
 
     /// They are sent again at once, fewer at a time.
-    fn halve(&mut self, parcels: &[Parcel], bytes: usize, asked: Option<Duration>) {
+    fn halve(&mut self, parcels: &[Parcel], bytes: usize, wait: (Option<Duration>, Moment)) {
         self.settle(parcels, Outcome::Again);
         let until = self.source.moment().boot.saturating_add(LEARNED_FOR);
         // Half of the events or half of the bytes, whichever is more: less than before in any case, and not next to nothing
@@ -410,8 +423,8 @@ impl Worker {
         let half = &parcels[..parcels.len() / 2];
         let half = half.iter().fold(want.fixed, |sum, parcel| sum + parcel.bytes().len() + want.per_event);
         self.learned = Some(Learned { bytes: half.max(bytes / 2), until });
-        if asked.is_some() {
-            self.back_off(asked);
+        if wait.0.is_some() {
+            self.back_off(wait);
         }
         self.tell_failure(parcels, Some(413), "the request is too large; it is sent in parts", true);
     }

@@ -328,6 +328,11 @@ impl Depot {
         self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
     }
 
+    /// When the oldest event that is not in flight was accepted: boot time.
+    pub(crate) fn waiting_since(&self, queue: u16) -> Option<i64> {
+        self.state.lock().collector(queue)?.waiting_since()
+    }
+
     /// The encoded bytes of the chunks that wait in a queue. Looks at each of them.
     pub(crate) fn payload(&self, queue: u16) -> u64 {
         self.state.lock().collector(queue).map(|queue| queue.payload()).unwrap_or_default()

@@ -78,6 +78,10 @@ impl Queue {
         self.entries.iter().map(|entry| entry.payload).sum()
     }
 
+    pub(super) fn waiting_since(&self) -> Option<i64> {
+        self.entries.iter().find(|entry| entry.free().any()).map(|entry| entry.born)
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         self.events += u64::from(entry.left().count());
         self.bytes += entry.bytes;
