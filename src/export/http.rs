@@ -31,6 +31,8 @@ pub(crate) struct DefaultClient {
     direct: Lazy,
     remote: Lazy,
     proxies: Matcher,
+    /// Whether the last request's host is spoken to without a proxy: mostly the next one goes there too.
+    last: Mutex<Option<(http::uri::Authority, bool)>>,
     connect_timeout: Duration,
 }
 
@@ -47,6 +49,7 @@ impl DefaultClient {
             direct: OnceLock::new(),
             remote: OnceLock::new(),
             proxies: Matcher::from_system(),
+            last: Mutex::default(),
             connect_timeout,
         };
         let uri = endpoint.uri("with_endpoint", "/")?;
@@ -61,8 +64,19 @@ impl DefaultClient {
 
     /// Whether a request needs neither TLS nor a proxy.
     fn is_plain(&self, uri: &http::Uri) -> bool {
-        uri.scheme() == Some(&http::uri::Scheme::HTTP)
-            && (uri.host().is_some_and(is_loopback_name) || self.proxies.intercept(uri).is_none())
+        if uri.scheme() != Some(&http::uri::Scheme::HTTP) {
+            return false;
+        }
+        let Some(authority) = uri.authority() else { return true };
+        let mut last = self.last.lock();
+        if let Some((known, plain)) = &*last
+            && known == authority
+        {
+            return *plain;
+        }
+        let plain = is_loopback_name(authority.host()) || self.proxies.intercept(uri).is_none();
+        *last = Some((authority.clone(), plain));
+        plain
     }
 
     fn client_for(&self, uri: &http::Uri) -> Result<&reqwest::Client, HttpError> {
