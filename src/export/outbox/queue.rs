@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::depot::{Parcel, Pending, Ticket, Want};
+use super::parcel::{Parcel, Pending, Ticket, Want};
 use crate::export::Chunk;
 
 /// What a chunk costs in memory besides its payload and its events: its entry (twice, since the queue grows by doubling),

@@ -2,6 +2,7 @@
 
 use super::shelf::Shelf;
 use super::*;
+use crate::export::outbox::parcel::Pending;
 use crate::telemetry::Loss;
 
 /// An outbox of each kind, made anew for each case.
