@@ -62,7 +62,8 @@ fn value() -> impl Strategy<Value = AnyValue> {
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-mo-z_. ][a-z_. ]{0,11}",
-        2 => any::<String>(),
+        // Not the name by which events are told apart.
+        2 => any::<String>().prop_filter("taken", |key| key != INDEX),
         1 => proptest::sample::select(RESERVED_NAMES).prop_map(str::to_owned),
         1 => Just("user.id".to_owned()),
         1 => "[ -~]{190,210}",
