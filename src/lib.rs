@@ -18,6 +18,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
+#[cfg(any(feature = "snowplow", feature = "dev-collector"))]
+mod calendar;
 mod clock;
 #[cfg(feature = "dev-collector")]
 pub mod collector;

@@ -13,6 +13,7 @@ use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
 use super::url_safe::{UrlSafe, url_safe};
+use crate::calendar::iso_time;
 use crate::semconv;
 
 /// The eight fields of `client_session`, as an event carries them.
@@ -156,7 +157,7 @@ impl Pieces {
         match it.first {
             Some((_, millis)) => {
                 out.extend_from_slice(&self.quote);
-                out.extend_from_slice(&json::iso_time(millis));
+                out.extend_from_slice(&iso_time(millis));
                 out.extend_from_slice(&self.quote);
             }
             None => out.extend_from_slice(&self.null),
