@@ -21,6 +21,7 @@ mod failpoint;
 #[cfg(not(feature = "testing"))]
 #[path = "no_failpoint.rs"]
 mod failpoint;
+mod headers;
 mod http;
 #[cfg(any(feature = "opentracker", feature = "snowplow"))]
 mod namespace;

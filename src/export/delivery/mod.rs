@@ -83,8 +83,8 @@ impl DeliverySettings {
         Self {
             endpoint,
             client: None,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
             batch_size: 1,
             flush_bytes: None,
             schedule_delay: Duration::from_secs(1),
@@ -163,5 +163,9 @@ pub struct Failed<'a> {
     pub will_retry: bool,
 }
 
+/// The default of `with_connect_timeout`.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The default of `with_request_timeout`.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const MOST_IN_FLIGHT: usize = 64;

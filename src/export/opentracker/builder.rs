@@ -15,6 +15,7 @@ use super::protocol::OnEventId;
 use super::{Anonymity, Method, OldRecords, OpentrackerExporter, Properties};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
+use crate::export::delivery::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
 use crate::export::opt_out::OptOut;
 use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
@@ -123,8 +124,8 @@ impl Default for OpentrackerExporterBuilder {
             method: Method::Get,
             headers: Vec::new(),
             client: None,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
             retry: RetryPolicy::default(),
             max_get_bytes: 8_000,
             max_in_flight: 8,

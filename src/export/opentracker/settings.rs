@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 
 use super::builder::{Content, Transport};
 use super::properties::{name_problem, property_name};
 use super::value::MAX_VALUE_BYTES;
 use crate::error::BuildError;
 use crate::export::endpoint::Endpoint;
+use crate::export::headers::custom_header;
 
 pub(super) fn check_namespace(namespace: &str) -> Result<(), BuildError> {
     if is_text(namespace, MAX_NAMESPACE_BYTES) {
@@ -82,19 +82,8 @@ pub(super) fn check_transport(transport: &Transport) -> Result<(), BuildError> {
 pub(super) fn headers(headers: &[(String, String)]) -> Result<HeaderMap, BuildError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        // The value may be a secret, so no message shows it.
-        let shown = format!("{name:?}, ..");
-        let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-            return refuse("with_custom_header", shown, "this is no name of a header; use letters, digits and `-`");
-        };
-        if RESERVED_HEADERS.contains(&parsed) {
-            return refuse("with_custom_header", shown, "the exporter writes this header itself; leave it out");
-        }
-        let Ok(mut value) = HeaderValue::from_str(value) else {
-            return refuse("with_custom_header", shown, "a header's value is visible ASCII; encode other characters");
-        };
-        value.set_sensitive(true);
-        map.insert(parsed, value);
+        let (name, value) = custom_header(name, value)?;
+        map.insert(name, value);
     }
     Ok(map)
 }
@@ -120,4 +109,3 @@ const MAX_EVENT_BYTES: usize = 900_000;
 const MIN_GET_BYTES: usize = 1_000;
 /// What the parser of URIs takes is 65,534.
 const MAX_GET_BYTES: usize = 60_000;
-const RESERVED_HEADERS: [HeaderName; 6] = [ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING];

@@ -12,6 +12,7 @@ use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
+use crate::export::delivery::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
 use crate::export::opt_out::OptOut;
 use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
@@ -116,8 +117,8 @@ impl Default for Transport {
             cookie_jar: false,
             client: None,
             id_service: None,
-            connect_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
             retry: RetryPolicy::default(),
             batch_size: 1,
             max_batch_events: 10_000,

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Method;
 use super::protocol::{ANONYMOUS, Target};
 use crate::error::BuildError;
 use crate::export::endpoint::Endpoint;
+use crate::export::headers::{custom_header, refused};
 
 /// A collector that events go to. Each has a queue of its own: a failing one holds nobody else up.
 ///
@@ -136,28 +137,17 @@ pub(super) fn target(endpoint: &Endpoint, post_path: &str) -> Result<Target, Bui
     Ok(Target { post, get: format!("{endpoint}{GET_PATH}") })
 }
 
-/// A header of the user's, if it is none that the exporter or the client writes itself.
+/// A header of the user's, if it is none for which there is a setting.
 pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BuildError> {
-    let refuse = |fix: String| BuildError::Setting {
-        setting: "with_custom_header",
-        // The name only: the value may be a secret.
-        value: format!("{:?}", name.chars().take(80).collect::<String>()),
-        fix,
-    };
-    let parsed = HeaderName::try_from(name).map_err(|_| refuse("this is no name of a header".to_owned()))?;
-    if parsed.as_str() == ANONYMOUS {
-        return Err(refuse("use `Anonymity::with_server_anonymisation`, which keeps other events apart".to_owned()));
+    let (name, value) = custom_header(name, value)?;
+    if name.as_str() == ANONYMOUS {
+        let fix = "use `Anonymity::with_server_anonymisation`, which keeps other events apart";
+        return Err(refused(name.as_str(), fix));
     }
-    if parsed == COOKIE {
-        return Err(refuse("use `with_cookie_jar`, which keeps the collector's cookie".to_owned()));
+    if name == COOKIE {
+        return Err(refused(name.as_str(), "use `with_cookie_jar`, which keeps the collector's cookie"));
     }
-    if RESERVED.contains(&parsed) {
-        return Err(refuse("this header is the exporter's own to write; leave it out".to_owned()));
-    }
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_| refuse("its value holds characters that no header may hold".to_owned()))?;
-    value.set_sensitive(parsed == AUTHORIZATION || !SHOWN.contains(&parsed.as_str()));
-    Ok((parsed, value))
+    Ok((name, value))
 }
 
 /// `host/prefix` or a URL, with this port.
@@ -182,9 +172,3 @@ pub(super) const POST_PATH: &str = "/com.snowplowanalytics.snowplow/tp2";
 
 /// The standard path of GET requests.
 const GET_PATH: &str = "/i";
-
-/// Headers that decide how a request is read.
-const RESERVED: [HeaderName; 6] = [ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING];
-
-/// Headers whose values may be shown.
-const SHOWN: [&str; 2] = ["content-language", "user-agent"];

@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use super::Read::{Apply, Code, Ignore, Refuse, Within};
 use super::Verdict::{Adapted, Adopted, NoEffect, Refused};
-use super::{Given, Read, TrackerOption, Verdict};
+use super::{Applied, Given, TrackerOption, endpoint, method, namespace, row};
+use crate::export::delivery::CONNECT_TIMEOUT;
 use crate::export::snowplow::{Anonymity, IdentityLifetime, Platform, SnowplowExporterBuilder, StateStorage};
-
-type Applied = Result<SnowplowExporterBuilder, String>;
 
 /// Every option, those of `newTracker` first, then those that came after its document, then its calls.
 pub(super) const OPTIONS: &[TrackerOption] = &[
@@ -197,24 +196,6 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
     row("clearUserData", Adapted, "set_opt_out", "an opt-out forgets users and sessions", Code),
 ];
 
-const fn row(
-    name: &'static str,
-    verdict: Verdict,
-    setting: &'static str,
-    note: &'static str,
-    read: Read,
-) -> TrackerOption {
-    TrackerOption { name, verdict, setting, note, read }
-}
-
-fn namespace(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_namespace(given.text()?))
-}
-
-fn endpoint(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_endpoint(given.text()?))
-}
-
 fn app_id(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
     // The tracker's default is an empty id, which means none.
     let text = given.text()?;
@@ -242,10 +223,6 @@ fn base64(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
 
 fn do_not_track(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
     Ok(builder.with_do_not_track(given.flag()?))
-}
-
-fn method(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_method(given.method()?))
 }
 
 fn buffer_size(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
@@ -291,7 +268,7 @@ fn max_queue(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
 
 fn connection_timeout(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
     let timeout = given.millis()?;
-    Ok(builder.with_request_timeout(timeout).with_connect_timeout(timeout.min(Duration::from_secs(5))))
+    Ok(builder.with_request_timeout(timeout).with_connect_timeout(timeout.min(CONNECT_TIMEOUT)))
 }
 
 fn anonymous(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {

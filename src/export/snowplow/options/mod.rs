@@ -56,11 +56,14 @@ pub struct TrackerOption {
     pub(super) read: Read,
 }
 
+/// A builder with an option applied; the error says what its value should be.
+type Applied = Result<SnowplowExporterBuilder, String>;
+
 /// How an option's value is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Read {
     /// Changes the builder; the error says what the value should be.
-    Apply(fn(SnowplowExporterBuilder, &Given<'_>) -> Result<SnowplowExporterBuilder, String>),
+    Apply(fn(SnowplowExporterBuilder, &Given<'_>) -> Applied),
     /// The value is ignored, and that is noted.
     Ignore,
     /// A function or an object with methods, which no JSON holds.
@@ -69,6 +72,29 @@ pub(super) enum Read {
     Refuse,
     /// An object whose options stand in the table, too.
     Within,
+}
+
+/// A row of a table.
+const fn row(
+    name: &'static str,
+    verdict: Verdict,
+    setting: &'static str,
+    note: &'static str,
+    read: Read,
+) -> TrackerOption {
+    TrackerOption { name, verdict, setting, note, read }
+}
+
+fn namespace(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
+    Ok(builder.with_namespace(given.text()?))
+}
+
+fn method(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
+    Ok(builder.with_method(given.method()?))
+}
+
+fn endpoint(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
+    Ok(builder.with_endpoint(given.text()?))
 }
 
 /// An option that was read but not applied as it is, and why.

@@ -4,10 +4,8 @@ use serde_json::Value;
 
 use super::Read::{Apply, Code, Within};
 use super::Verdict::{Adapted, Adopted};
-use super::{Given, Read, TrackerOption, Verdict, emitter};
+use super::{Applied, Given, TrackerOption, emitter, endpoint, method, namespace, row};
 use crate::export::snowplow::{SnowplowExporterBuilder, Subject};
-
-type Applied = Result<SnowplowExporterBuilder, String>;
 
 /// Every argument, by the class or function that takes it.
 pub(super) const OPTIONS: &[TrackerOption] = &[
@@ -80,28 +78,6 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
     row("true_timestamp", Adopted, "with_true_timestamps", "both ttm and dtm are sent", Code),
     row("track", Adapted, "on_accepted", "tells the id of each event", Code),
 ];
-
-const fn row(
-    name: &'static str,
-    verdict: Verdict,
-    setting: &'static str,
-    note: &'static str,
-    read: Read,
-) -> TrackerOption {
-    TrackerOption { name, verdict, setting, note, read }
-}
-
-fn namespace(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_namespace(given.text()?))
-}
-
-fn endpoint(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_endpoint(given.text()?))
-}
-
-fn method(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_method(given.method()?))
-}
 
 fn app_id(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
     Ok(if given.0.is_null() { builder } else { builder.with_app_id(given.text()?) })
