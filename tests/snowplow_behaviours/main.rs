@@ -17,5 +17,6 @@ mod restart;
 #[path = "../snowplow_options/rig.rs"]
 mod rig;
 mod sessions;
+#[path = "../support/outbox_store.rs"]
 mod store;
 mod told;

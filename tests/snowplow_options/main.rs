@@ -14,5 +14,8 @@ mod registry;
 mod requests;
 mod rig;
 mod storage;
+#[allow(dead_code)] // shared with another test
+#[path = "../support/outbox_store.rs"]
+mod store;
 #[cfg(feature = "dev-collector")]
 mod validated;

@@ -2,55 +2,16 @@
 
 #[cfg(feature = "sqlite")]
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use otel_session::SnowplowExporter;
+use otel_session::export::Outbox;
 use otel_session::export::snowplow::IdentityLifetime;
-use otel_session::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use otel_session::testing::ManualClock;
 
 use crate::recorder::{BOUND, Recorder};
 use crate::rig::{FIRST, Rig, SECOND};
-
-/// A store in memory that outlives its exporters.
-#[derive(Debug, Clone, Default)]
-struct Store(Arc<Mutex<Kept>>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    chunks: Vec<(u64, Chunk)>,
-    rows: Vec<StateRow>,
-    next: u64,
-}
-
-impl OutboxStore for Store {
-    fn open(&mut self) -> Result<Opened, OutboxError> {
-        let kept = self.0.lock().unwrap();
-        let chunks = kept.chunks.iter().map(|(number, chunk)| Stored::new(*number, chunk, Vec::new())).collect();
-        Ok(Opened::new(chunks, kept.rows.clone(), kept.next))
-    }
-
-    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
-        let mut kept = self.0.lock().unwrap();
-        for (number, chunk) in commit.added {
-            kept.chunks.push((*number, (**chunk).clone()));
-            kept.next = kept.next.max(number + 1);
-        }
-        for row in commit.state {
-            kept.rows.retain(|old| (old.table, &old.key) != (row.table, &row.key));
-            kept.rows.extend(row.value.is_some().then(|| row.clone()));
-        }
-        kept.chunks.retain(|(number, _)| !commit.removed.contains(number));
-        Ok(())
-    }
-
-    fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
-        let kept = self.0.lock().unwrap();
-        let found = kept.chunks.iter().find(|(number, _)| *number == chunk).map(|(_, chunk)| chunk.clone());
-        Ok(found.unwrap())
-    }
-}
+use crate::store::Store;
 
 #[test]
 fn a_store_of_ones_own_keeps_the_events() {
@@ -70,13 +31,13 @@ fn a_store_of_ones_own_keeps_the_events() {
     let sent = rig.collector.wait_events(1).remove(0);
     assert_eq!(rig.exporter.shutdown(Duration::from_millis(20)).pending, 1);
     drop(rig);
-    assert_eq!(store.0.lock().unwrap().chunks.len(), 1);
+    assert_eq!(store.look().chunks.len(), 1);
     let working = Recorder::start();
     let exporter = build(&working);
     // The same event, under its id, without anything new to wake it.
     assert_eq!(working.wait_events(1)[0].text("eid"), sent.text("eid"));
     assert!(exporter.flush(BOUND));
-    assert!(store.0.lock().unwrap().chunks.is_empty());
+    assert!(store.look().chunks.is_empty());
 }
 
 #[test]
@@ -111,7 +72,7 @@ fn an_identity_lasts_as_long_as_it_is_told_to() {
         assert_eq!(first["userId"] == second["userId"], same, "{lifetime:?} {away:?}");
         assert_eq!(second["sessionIndex"], if same { 2 } else { 1 }, "{lifetime:?} {away:?}");
         if lifetime == IdentityLifetime::NotPersisted {
-            assert!(store.0.lock().unwrap().rows.is_empty());
+            assert!(store.look().rows.is_empty());
         }
     }
 }

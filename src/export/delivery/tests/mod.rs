@@ -7,8 +7,6 @@ use self::rig::{ANONYMOUS, FIXED, PER_EVENT, Told, events, rig};
 use self::server::Answer;
 use crate::telemetry::Loss;
 
-#[cfg(target_os = "linux")]
-mod cost;
 mod ending;
 mod faults;
 mod model;

@@ -31,7 +31,7 @@ impl std::fmt::Debug for Said {
 fn command(role: &str, folder: &Folder, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "--ignored", "--nocapture", "export::outbox::tests::crash::the_child"])
+        .args(["--exact", "--nocapture", "export::outbox::tests::crash::the_child"])
         .env_remove("OTEL_SESSION_FAILPOINT")
         .env(ROLE, role)
         .env(PLACE, folder.file())
@@ -72,8 +72,8 @@ fn say(what: &str, from: u128, to: u128) {
     out.flush().unwrap();
 }
 
+/// The work of a child of the other tests; without a role there is none.
 #[test]
-#[ignore = "the child of other tests"]
 fn the_child() {
     let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(PLACE)) else { return };
     let outbox = Outbox::sqlite(path).with_max_age(Duration::from_secs(3_600));
