@@ -10,7 +10,8 @@ use crate::export::Chunk;
 /// A durable store for events that wait to be delivered: what [`Outbox::custom`](super::Outbox::custom) takes.
 ///
 /// Limits, order, deletions and what is in flight are not its business; it stores what it is told and gives it back after
-/// a restart. It is called by one thread at a time. A panic counts as an error.
+/// a restart. It is called by one thread at a time. A panic counts as an error. It must not call the exporter that it serves,
+/// which is waiting for it.
 ///
 /// The shape of one, which lacks only the disk:
 ///
