@@ -200,7 +200,7 @@ fn the_storage_mechanism_is_that_of_the_outbox() {
 
 fn personal() -> MapSettings {
     let subject = Subject::new()
-        .with_user_id("ada")
+        .with_user_id("zora")
         .with_domain_user_id(INSTALLATION)
         .with_ip_address("203.0.113.7")
         .with_network_user_id("network")
@@ -210,12 +210,12 @@ fn personal() -> MapSettings {
 
 fn personal_record(mut record: SdkLogRecord) -> SdkLogRecord {
     for key in ["user.id", "user.email", "enduser.id", "device.id"] {
-        record.add_attribute(key, "ada");
+        record.add_attribute(key, "zora");
     }
     record.add_attribute("client.address", "203.0.113.7");
     record.add_attribute("app.installation.id", INSTALLATION);
     record.add_attribute("shown", 1);
-    let members = [("user.id", "ada"), ("session.previous_id", A), ("fine", "yes")];
+    let members = [("user.id", "zora"), ("session.previous_id", A), ("fine", "yes")];
     record.set_body(AnyValue::Map(Box::new(
         members.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
     )));
@@ -228,7 +228,7 @@ fn assert_nothing_personal(payload: &Payload) {
     }
     assert_eq!(payload.field("lang"), Some("en"), "the rest of the subject stays");
     let text = format!("{:?} {:?}", payload.fields, payload.event);
-    for secret in ["ada", "203.0.113.7", INSTALLATION, &INSTALLATION.to_lowercase()] {
+    for secret in ["zora", "203.0.113.7", INSTALLATION, &INSTALLATION.to_lowercase()] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     if payload.data()["attributes"] != json!(null) {
