@@ -19,7 +19,7 @@ mod signals;
 
 use std::time::Duration;
 
-use contenders::{Contender, Pipeline, Way};
+use contenders::Pipeline;
 use measure::{Effort, measure};
 use report::Report;
 use signals::Signal;
@@ -31,17 +31,16 @@ fn main() {
     // Cargo adds `--bench`.
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
     let effort = if quick {
-        Effort { rounds: 5, sample: Duration::from_micros(50) }
+        Effort { builds: 1, rounds: 5, sample: Duration::from_micros(50) }
     } else {
-        Effort { rounds: 151, sample: Duration::from_micros(300) }
+        Effort { builds: 7, rounds: 31, sample: Duration::from_micros(300) }
     };
     let mut report = Report::begin(quick);
     for pipeline in [Pipeline::Wrapped, Pipeline::Batch] {
         report.pipeline(pipeline);
         for signal in Signal::ALL.into_iter().filter(|signal| format!("{pipeline} {signal}").contains(&only)) {
             for threads in THREADS {
-                let contenders = Way::ALL.map(|way| Contender::new(way, pipeline, threads));
-                report.cell(pipeline, signal, threads, &measure(&contenders, signal, threads, effort));
+                report.cell(pipeline, signal, threads, &measure(pipeline, signal, threads, effort));
             }
         }
     }

@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::contenders::{Contender, QUEUE, Way};
+use crate::contenders::{Contender, Pipeline, QUEUE, Way};
 use crate::signals::{Signal, worker};
 
 /// How long a measurement takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
+    /// How often the contenders are built.
+    pub(crate) builds: usize,
+    /// For each of these.
     pub(crate) rounds: usize,
     /// How long a sample should take.
     pub(crate) sample: Duration,
@@ -37,22 +40,56 @@ impl Cell {
 /// Rounds that are thrown away: caches, first sessions, first allocations.
 const WARM_UP: usize = 3;
 
-/// Measures every contender with one kind of signal on that many threads.
-pub(crate) fn measure(contenders: &[Contender], signal: Signal, threads: usize, effort: Effort) -> Cell {
-    let count = calibrate(&contenders[0], signal, effort.sample);
+/// Measures every way with one kind of signal on that many threads.
+///
+/// The contenders are built anew several times: where their parts happen to lie on the heap can cost as much as what they do.
+pub(crate) fn measure(pipeline: Pipeline, signal: Signal, threads: usize, effort: Effort) -> Cell {
+    let mut samples = Samples::default();
+    for _ in 0..effort.builds {
+        let contenders = Way::ALL.map(|way| Contender::new(way, pipeline, threads));
+        sample(&contenders, signal, threads, effort, &mut samples);
+    }
+    samples.summary()
+}
+
+/// What was measured, round by round.
+#[derive(Default)]
+struct Samples {
+    signals: [Vec<f64>; Way::ALL.len()],
+    flushes: [Vec<f64>; Way::ALL.len()],
+}
+
+impl Samples {
+    /// Differences are taken within a round, where the machine was in the same mood, and then the median of them.
+    fn summary(&self) -> Cell {
+        let none = &self.signals[Way::None as usize];
+        let added = |way: Way| {
+            let own = &self.signals[way as usize];
+            median(own.iter().zip(none).map(|(own, none)| own - none).collect())
+        };
+        Cell {
+            none: median(none.clone()),
+            added: Way::ALL.map(added),
+            flush: Way::ALL.map(|way| median(self.flushes[way as usize].clone())),
+        }
+    }
+}
+
+fn sample(contenders: &[Contender], signal: Signal, threads: usize, effort: Effort, samples: &mut Samples) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
+    // The cores share a sample, whatever the threads: what all make of it must fit into the same caches.
+    let count = calibrate(&contenders[0], signal, effort.sample) / threads.div_ceil(cores);
     let mut workers: Vec<Vec<_>> =
         (0..threads).map(|thread| contenders.iter().map(|it| worker(signal, it.lane(thread))).collect()).collect();
     let schedule = schedule(contenders.len(), effort.rounds + WARM_UP);
+    let warm_up = contenders.len() * WARM_UP;
 
     let origin = Instant::now();
-    let times: Vec<[AtomicU64; 2]> = (0..threads).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect();
+    let times: Vec<AtomicU64> = (0..threads).map(|_| AtomicU64::new(0)).collect();
     let (start, end) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let ready = AtomicUsize::new(0);
-    let mut samples = vec![Vec::new(); contenders.len()];
-    let mut flushes = vec![Vec::new(); contenders.len()];
     thread::scope(|scope| {
-        for (workers, times) in workers.iter_mut().zip(&times) {
+        for (workers, time) in workers.iter_mut().zip(&times) {
             let (start, end, ready, schedule) = (&start, &end, &ready, &schedule);
             scope.spawn(move || {
                 for (turn, contender) in schedule.iter().enumerate() {
@@ -60,23 +97,25 @@ pub(crate) fn measure(contenders: &[Contender], signal: Signal, threads: usize, 
                     if threads <= cores {
                         start_together(ready, threads * (turn + 1), origin);
                     }
-                    times[0].store(nanos(origin), Ordering::Relaxed);
+                    let start = Stopwatch::start(threads > cores);
                     workers[*contender](count);
-                    times[1].store(nanos(origin), Ordering::Relaxed);
+                    time.store(start.nanos(), Ordering::Relaxed);
                     end.wait();
                 }
             });
         }
-        for contender in &schedule {
+        for (turn, contender) in schedule.iter().enumerate() {
             start.wait();
             end.wait();
-            samples[*contender].push(per_signal(&times, threads, cores, count));
+            let total: u64 = times.iter().map(|time| time.load(Ordering::Relaxed)).sum();
             let before = Instant::now();
             contenders[*contender].flush();
-            flushes[*contender].push(before.elapsed().as_nanos() as f64 / (count * threads) as f64);
+            if turn >= warm_up {
+                samples.signals[*contender].push(total as f64 / (threads * count) as f64);
+                samples.flushes[*contender].push(before.elapsed().as_nanos() as f64 / (count * threads) as f64);
+            }
         }
     });
-    summary(&samples, &flushes)
 }
 
 /// Whose turn it is: every contender once a round, shuffled, since a sample finds the heap as the one before left it.
@@ -94,17 +133,41 @@ fn schedule(contenders: usize, rounds: usize) -> Vec<usize> {
     schedule
 }
 
-/// Nanoseconds a signal on one core. With no more threads than cores each thread is timed for itself; with more, what all
-/// did together from the first start to the last end, times the cores that did it.
-fn per_signal(times: &[[AtomicU64; 2]], threads: usize, cores: usize, count: usize) -> f64 {
-    let time = |at: usize| times.iter().map(move |times| times[at].load(Ordering::Relaxed));
-    if threads <= cores {
-        let total: u64 = time(1).sum::<u64>() - time(0).sum::<u64>();
-        total as f64 / (threads * count) as f64
-    } else {
-        let elapsed = time(1).max().unwrap_or(0) - time(0).min().unwrap_or(0);
-        (elapsed * cores as u64) as f64 / (threads * count) as f64
+/// The time that a thread takes for its part of a sample. With more threads than cores it is the time that it was on a core:
+/// when the others had theirs, and how long the last one worked alone, is not what is asked.
+enum Stopwatch {
+    Wall(Instant),
+    #[cfg(target_os = "linux")]
+    OnCore(rustix::time::Timespec),
+}
+
+impl Stopwatch {
+    #[cfg(target_os = "linux")]
+    fn start(shared: bool) -> Self {
+        if shared { Self::OnCore(on_core()) } else { Self::Wall(Instant::now()) }
     }
+
+    #[cfg(not(target_os = "linux"))]
+    fn start(_shared: bool) -> Self {
+        Self::Wall(Instant::now())
+    }
+
+    fn nanos(&self) -> u64 {
+        match self {
+            Self::Wall(start) => start.elapsed().as_nanos() as u64,
+            #[cfg(target_os = "linux")]
+            Self::OnCore(start) => {
+                let end = on_core();
+                let nanos = (end.tv_sec - start.tv_sec) * 1_000_000_000 + (end.tv_nsec - start.tv_nsec);
+                u64::try_from(nanos).unwrap_or(0)
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn on_core() -> rustix::time::Timespec {
+    rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime)
 }
 
 /// How many signals each thread makes in a sample: what takes the time wanted, and fits into a queue.
@@ -134,20 +197,6 @@ fn start_together(ready: &AtomicUsize, all: usize, origin: Instant) {
 
 fn nanos(origin: Instant) -> u64 {
     origin.elapsed().as_nanos() as u64
-}
-
-/// Differences are taken within a round, where the machine was in the same mood, and then the median of them.
-fn summary(samples: &[Vec<f64>], flushes: &[Vec<f64>]) -> Cell {
-    let none = &samples[Way::None as usize][WARM_UP..];
-    let added = |way: Way| {
-        let own = &samples[way as usize][WARM_UP..];
-        median(own.iter().zip(none).map(|(own, none)| own - none).collect())
-    };
-    Cell {
-        none: median(none.to_vec()),
-        added: Way::ALL.map(added),
-        flush: Way::ALL.map(|way| median(flushes[way as usize][WARM_UP..].to_vec())),
-    }
 }
 
 pub(crate) fn median(samples: Vec<f64>) -> f64 {

@@ -53,13 +53,15 @@ impl Sessions {
             InjectingExporter { sessions: self.clone(), queue: queue.clone(), belt: belt.clone(), inner: exporter };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached: OnceLock::new(), inner };
-        SessionBatchLogProcessor { pipeline: Arc::new(pipeline) }
+        SessionBatchLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 }
 
 /// A batch log processor that stamps; made by [`Sessions::batch_log_processor`].
 #[derive(Debug)]
 pub struct SessionBatchLogProcessor {
+    /// Those of the pipeline, one step nearer: the SDK copies a record right after the stamp, and waits for the id to come.
+    sessions: Sessions,
     pipeline: Arc<BatchPipeline>,
 }
 
@@ -155,11 +157,11 @@ impl Publish for BatchPipeline {
 impl LogProcessor for SessionBatchLogProcessor {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
+        if let Some(live) = self.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_first(live, data, instrumentation);
             }
-            pipeline.sessions.stamp_log(data, live);
+            self.sessions.stamp_log(data, live);
         }
         pipeline.hand_on(data, instrumentation);
     }

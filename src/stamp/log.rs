@@ -34,20 +34,28 @@ impl Sessions {
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
         let late = LateLogs::default();
         let pipeline = LogPipeline { sessions: self.clone(), queue, late, attached: OnceLock::new(), inner };
-        SessionLogProcessor { pipeline: Arc::new(pipeline) }
+        SessionLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 
     /// Notes a log, and returns the session that is live as it is emitted. A lifecycle record, which comes by where the
     /// processors of two `Sessions` wrap one another, is no signal: it is complete, extends nothing and starts nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
         let plain = record.event_name().is_none() && record.target().is_none() && self.activity.is_every_signal();
-        let active = plain || self.is_activity(record, from)?;
+        if !plain {
+            return self.judged_log_emitted(record, from);
+        }
+        self.core.current.touch(true, || record.timestamp().map(to_nanos))
+    }
+
+    /// The same for a log that may be no activity, or no signal. Out of line: plain logs need no such question.
+    #[inline(never)]
+    fn judged_log_emitted(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<&'static Live> {
+        let active = self.is_activity(record, from)?;
         self.core.current.touch(active, || record.timestamp().map(to_nanos))
     }
 
-    /// Whether a log is activity; none if it is no signal at all. Out of line: plain logs need no such question.
-    #[inline(never)]
+    /// Whether a log is activity; none if it is no signal at all.
     fn is_activity(&self, record: &SdkLogRecord, from: &InstrumentationScope) -> Option<bool> {
         if record.event_name().is_some() && std::ptr::eq(from, lifecycle_scope()) {
             return None;
@@ -75,7 +83,8 @@ impl Sessions {
         } else if scope::in_use() {
             stamp_scoped(record, snapshot);
         } else {
-            record.add_attribute(Key::from_static_str(SESSION_ID), AnyValue::String(snapshot.id.into()));
+            // A constant is copied as a whole, where one that is made here is written, and then read back, in parts.
+            record.add_attribute(const { Key::from_static_str(SESSION_ID) }, AnyValue::String(snapshot.id.into()));
         }
         if let Some(user_id) = snapshot.user_id {
             stamp_user(record, user_id);
@@ -96,9 +105,20 @@ impl Sessions {
 }
 
 /// Whether the application put this attribute on the log.
-#[inline]
+///
+/// A loop, since `any` becomes a call of its own that is told the name; and many logs have no attributes.
+#[inline(always)]
 fn has(record: &SdkLogRecord, name: &str) -> bool {
-    record.attributes_iter().any(|(key, _)| key.as_str() == name)
+    let attributes = record.attributes_iter();
+    if attributes.size_hint().1 == Some(0) {
+        return false;
+    }
+    for (key, _) in attributes {
+        if key.as_str() == name {
+            return true;
+        }
+    }
+    false
 }
 
 /// Puts the id of the scope on, if the log is emitted in one.
@@ -162,6 +182,8 @@ fn keep_last_id(record: &mut SdkLogRecord) {
 /// A log processor that stamps what reaches the processor it wraps; made by [`Sessions::log_processor`].
 #[derive(Debug)]
 pub struct SessionLogProcessor<P: LogProcessor + 'static> {
+    /// Those of the pipeline, one step nearer: whoever reads a record right after the stamp waits for the id to come.
+    sessions: Sessions,
     pipeline: Arc<LogPipeline<P>>,
 }
 
@@ -290,11 +312,11 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
 impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
-        if let Some(live) = pipeline.sessions.log_emitted(data, instrumentation) {
+        if let Some(live) = self.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_behind(live, data, instrumentation);
             }
-            pipeline.sessions.stamp_log(data, live);
+            self.sessions.stamp_log(data, live);
         }
         pipeline.inner.emit(data, instrumentation);
     }
