@@ -8,7 +8,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::encode::Event;
 use super::json::Json;
 use super::key_texts::KeyTexts;
-use super::record::{Attribute, Kind, Record, Source};
+use super::record::{Attribute, Kind, Left, Record, Source};
 use crate::{clock, semconv};
 
 /// Writes the data of an event under the schema of its kind.
@@ -132,14 +132,14 @@ fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &
 }
 
 fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &mut KeyTexts) {
-    for (key, value) in it.rest {
+    for Left { key, value, place } in it.rest {
         if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
         }
         if json.is_full() {
             break;
         }
-        match keys.of(key) {
+        match keys.of(key, *place) {
             Some(text) => json.ready_key(first, text),
             None => json.member_key(first, key),
         }

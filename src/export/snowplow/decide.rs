@@ -12,7 +12,8 @@ use opentelemetry_sdk::trace::SpanData;
 use super::hook::{Candidate, Filter, MappedEvent, Mapping, MappingHook, SelfDescribing};
 use super::json;
 use super::map_settings::MapSettings;
-use super::record::{Kind, Record, Rest};
+use super::record::{Kind, Reading, Record, Rest};
+use super::shapes::Shapes;
 use crate::telemetry::{Loss, LossCounters};
 
 /// The application's say.
@@ -53,8 +54,9 @@ impl Decider {
             return Decisions::Usual { logs: self.logs };
         }
         let mut rest = Rest::new();
+        let mut reading = Reading { network_user: None, shapes: &mut Shapes::default() };
         let decide = |(record, scope)| {
-            let read = Record::of_log(record, scope, None, &mut rest);
+            let read = Record::of_log(record, scope, &mut reading, &mut rest);
             let name = Some(read.name).filter(|name| !name.is_empty());
             self.decide(read.kind, &Candidate::Log { record, scope, resource, name })
         };

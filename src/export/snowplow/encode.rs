@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::fields::{Field, write_key, write_text};
 use super::hook::{MappedEvent, SelfDescribing};
 use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
-use super::key_texts::KeyTexts;
+use super::key_texts::{KeyTexts, same};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
 use super::subject_text::SubjectText;
@@ -24,8 +24,10 @@ pub(super) struct Encoder {
     pub(super) bounds: Bounds,
     base64: bool,
     true_timestamps: bool,
-    /// `tv`, `tna`.
+    /// `tv`, `tna`; then `aid`, once a resource was read.
     constant: Vec<u8>,
+    /// How much of it is there without a resource.
+    tracker_end: usize,
     unstruct: Unstruct,
     heads: Heads,
     keys: KeyTexts,
@@ -51,7 +53,6 @@ struct Unstruct {
 /// What a resource says, written once.
 #[derive(Debug, Default)]
 pub(super) struct ResourceText {
-    app_id: Vec<u8>,
     /// Entities with a comma before each.
     entities: Vec<u8>,
     /// The same for events that do not name their user.
@@ -88,6 +89,7 @@ impl Encoder {
             bounds: Bounds { text: settings.max_text_bytes, data: MAX_DATA_BYTES, non_finite: settings.non_finite },
             base64: settings.base64,
             true_timestamps: settings.true_timestamps,
+            tracker_end: constant.len(),
             constant,
             unstruct: Unstruct::new(level, &settings.vendor),
             heads: Heads::default(),
@@ -109,7 +111,8 @@ impl Encoder {
         let mut text = ResourceText::default();
         let service = resource.get_ref(&semconv::SERVICE_NAME.into()).map(|name| name.as_str());
         let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
-        let mut cuts = u64::from(write_text(&mut text.app_id, "aid", app_id, 255));
+        self.constant.truncate(self.tracker_end);
+        let mut cuts = u64::from(write_text(&mut self.constant, "aid", app_id, 255));
         cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);
         entities::of_resource(self, resource, settings, true, &mut text.masked_entities);
         self.resource = Some((resource.clone(), text));
@@ -140,9 +143,6 @@ impl Encoder {
             out.push(b'"');
         }
         out.extend_from_slice(&self.constant);
-        if let Some((_, resource)) = &self.resource {
-            out.extend_from_slice(&resource.app_id);
-        }
         let place = it.session.as_ref().map(|session| self.entities.place(session));
         let mut cuts = atomic_fields(it, subject, place.map(|place| self.entities.session_text(place)), out);
         cuts += match structured {
@@ -201,10 +201,10 @@ impl Encoder {
                 None => out.extend_from_slice(&encoder.contexts_head),
             }
             let first = out.len();
-            let mut json = Json::new(out, encoder.level, encoder.bounds);
             if let Some((_, text)) = &encoder.resource {
-                json.raw(if it.anonymity.names_users() { &text.entities } else { &text.masked_entities });
+                append(out, if it.anonymity.names_users() { &text.entities } else { &text.masked_entities });
             }
+            let mut json = Json::new(out, encoder.level, encoder.bounds);
             if trace {
                 encoder.entities.write_trace(it.record, &mut json);
             }
@@ -283,9 +283,9 @@ impl Heads {
         }
         // What a schema takes of a name, which bounds what is kept here.
         let name = json::cut_chars(name, MAX_SCHEMA_NAME);
-        let place = name.bytes().fold(name.len(), |place, byte| place.wrapping_mul(31) ^ usize::from(byte));
+        let place = usize::from(KeyTexts::place(name));
         let (known, head) = &mut self.0[place % Self::MOST];
-        if head.is_empty() || **known != *name {
+        if head.is_empty() || !same(known, name) {
             *known = name.into();
             *head = write(name);
         }
@@ -300,6 +300,13 @@ fn schema_of_name(vendor: &str, name: &str, version: &str) -> String {
     format!("iglu:{vendor}/{name}/jsonschema/{version}")
 }
 
+/// Appends what is mostly empty: then without the call of a function that copies nothing.
+fn append(out: &mut Vec<u8>, piece: &[u8]) {
+    if !piece.is_empty() {
+        out.extend_from_slice(piece);
+    }
+}
+
 /// Platform, user, session, and what the record or the subject says of the device.
 fn atomic_fields(
     it: &Event<'_, '_>,
@@ -312,7 +319,7 @@ fn atomic_fields(
     out.extend_from_slice(&subject.platform);
     match it.user_id {
         Some(user_id) => cuts += u64::from(write_text(out, "uid", user_id, 255)),
-        None if named => out.extend_from_slice(&subject.user_id),
+        None if named => append(out, &subject.user_id),
         None => {}
     }
     if let Some(session) = session {
@@ -327,7 +334,7 @@ fn atomic_fields(
         out.extend_from_slice(&subject.session);
     }
     if it.record.known.fields.is_empty() {
-        out.extend_from_slice(if named { &subject.fields } else { &subject.masked_fields });
+        append(out, if named { &subject.fields } else { &subject.masked_fields });
         return cuts;
     }
     for field in Field::ALL {
@@ -351,7 +358,7 @@ impl Event<'_, '_> {
 
     /// An attribute that is left.
     pub(super) fn attribute(&self, name: &str) -> Option<Attribute<'_>> {
-        self.rest.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        self.rest.iter().find(|left| left.key == name).map(|left| left.value)
     }
 }
 

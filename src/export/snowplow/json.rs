@@ -204,12 +204,21 @@ impl<'a> Json<'a> {
         self.any_within(value, MAX_DEPTH);
     }
 
+    /// Most values are one number or text.
+    #[inline]
     fn any_within(&mut self, value: &AnyValue, depth: usize) {
         match value {
             AnyValue::Int(value) => self.int(*value),
             AnyValue::Double(value) => self.float(*value),
             AnyValue::String(text) => self.text(text.as_str()),
             AnyValue::Boolean(value) => self.bool(*value),
+            _ => self.compound(value, depth),
+        }
+    }
+
+    #[inline(never)]
+    fn compound(&mut self, value: &AnyValue, depth: usize) {
+        match value {
             AnyValue::Bytes(bytes) => self.bytes(bytes),
             AnyValue::ListAny(values) if depth > 0 => {
                 self.list(values.iter(), |json, value| json.any_within(value, depth - 1));
@@ -421,7 +430,7 @@ fn thousandths(value: f64) -> Option<i64> {
         return None;
     }
     #[allow(clippy::cast_possible_truncation)] // within 15 digits
-    let whole = scaled.round() as i64;
+    let whole = (scaled + 0.5_f64.copysign(scaled)) as i64;
     #[allow(clippy::cast_precision_loss, clippy::float_cmp)] // within 15 digits; the very same number
     let same = whole as f64 / 1000.0 == value;
     same.then_some(whole)

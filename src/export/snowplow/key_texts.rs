@@ -15,15 +15,23 @@ impl KeyTexts {
         Self { level, recent: vec![Default::default(); MOST] }
     }
 
-    /// The text of a name, with the comma before it; none if the name is one that has to be looked at every time.
-    pub(super) fn of(&mut self, key: &str) -> Option<&[u8]> {
+    /// Where the text of a name may be.
+    pub(super) fn place(key: &str) -> u8 {
         let bytes = key.as_bytes();
-        let ([first, ..], [.., last]) = (bytes, bytes) else { return None };
+        let ([first, ..], [.., last]) = (bytes, bytes) else { return 0 };
         let middle = bytes[bytes.len() / 2];
-        let place = (bytes.len() * 5) ^ usize::from(*first) ^ (usize::from(middle) * 13) ^ (usize::from(*last) * 7);
-        let (known, text) = &mut self.recent[place % MOST];
-        if known != key {
-            if bytes.len() > LONGEST || !json::is_plain(bytes) {
+        #[allow(clippy::cast_possible_truncation)] // any place will do
+        let len = bytes.len() as u8;
+        len.wrapping_mul(5) ^ first ^ middle.wrapping_mul(13) ^ last.wrapping_mul(7)
+    }
+
+    /// The text of a name by its [place](Self::place), with the comma before it; none if the name is one that has to be
+    /// looked at every time.
+    pub(super) fn of(&mut self, key: &str, place: u8) -> Option<&[u8]> {
+        let (known, text) = &mut self.recent[usize::from(place)];
+        if !same(known, key) {
+            let bytes = key.as_bytes();
+            if bytes.is_empty() || bytes.len() > LONGEST || !json::is_plain(bytes) {
                 return None;
             }
             text.clear();
@@ -33,12 +41,49 @@ impl KeyTexts {
             known.clear();
             known.push_str(key);
         }
-        Some(text)
+        if key.is_empty() { None } else { Some(text) }
     }
 }
 
-/// How many names are kept.
+/// Whether two short texts are the same; sooner than by a call of a function that is made for long ones.
+#[inline]
+pub(super) fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    // The first and last eight bytes, which may be some of them twice.
+    match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(first), Some(other_first), Some(last), Some(other_last)) if one.len() <= 16 => {
+            first == other_first && last == other_last
+        }
+        _ => one == other,
+    }
+}
+
+/// How many names are kept: one for each place.
 const MOST: usize = 256;
 
 /// The longest that are, in bytes.
 const LONGEST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn texts_are_the_same_exactly_if_they_are_equal(text in "[ab]{0,40}", at in any::<prop::sample::Index>()) {
+            prop_assert!(same(&text, &text.clone()));
+            let longer = format!("{text}a");
+            prop_assert!(!same(&text, &longer));
+            if !text.is_empty() {
+                let at = at.index(text.len());
+                let other = format!("{}c{}", &text[..at], &text[at + 1..]);
+                prop_assert!(!same(&text, &other), "{} {}", text, other);
+            }
+        }
+    }
+}

@@ -19,7 +19,8 @@ use super::hook::{MappedEvent, Mapping, SelfDescribing};
 use super::ids::{Derivation, Randoms, Resolved, dashed, random};
 use super::map_settings::MapSettings;
 use super::mapped::{Mapped, MappedRecord, Row, SessionChange, SessionState};
-use super::record::{Kind, Known, Record, Rest, Source};
+use super::record::{Kind, Known, Reading, Record, Rest, Source};
+use super::shapes::Shapes;
 use super::subject_text::SubjectText;
 use super::table::{MAX_INDEX, Session, Sighting, SightingKind, Table};
 use super::{Anonymity, Subject, names, rows};
@@ -31,6 +32,7 @@ use crate::telemetry::Loss;
 #[derive(Debug)]
 pub(crate) struct Mapper {
     settings: MapSettings,
+    shapes: Shapes,
     encoder: Encoder,
     subject: SubjectText,
     table: Table,
@@ -55,6 +57,7 @@ impl Mapper {
         table.load(rows.iter().filter_map(|row| rows::read(key, row)));
         let id = rows.iter().find_map(|row| rows::read_installation(key, row));
         Self {
+            shapes: Shapes::default(),
             encoder: Encoder::new(&settings),
             subject: SubjectText::new(&settings.subject, settings.platform),
             table,
@@ -81,11 +84,14 @@ impl Mapper {
     ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
+        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut reading = Reading { network_user: network_user.as_deref(), shapes: &mut shapes };
         let mut rest = Rest::new();
         for (place, (record, scope)) in batch.iter().enumerate() {
-            let read = Record::of_log(record, scope, network_user.as_deref(), &mut rest);
+            let read = Record::of_log(record, scope, &mut reading, &mut rest);
             self.map(&read, &rest, decisions.take(place, read.kind), now, out);
         }
+        self.shapes = shapes;
         self.finish(out);
     }
 
@@ -100,11 +106,14 @@ impl Mapper {
     ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
+        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut reading = Reading { network_user: network_user.as_deref(), shapes: &mut shapes };
         let mut rest = Rest::new();
         for (place, span) in batch.iter().enumerate() {
-            let read = Record::of_span(span, network_user.as_deref(), &mut rest);
+            let read = Record::of_span(span, &mut reading, &mut rest);
             self.map(&read, &rest, decisions.take(place, read.kind), now, out);
         }
+        self.shapes = shapes;
         self.finish(out);
     }
 

@@ -33,6 +33,7 @@ mod record;
 mod registry;
 mod rows;
 mod settings;
+mod shapes;
 mod spans;
 mod start;
 mod structured;

@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use super::fields::Field;
 use super::ids::dashed;
+use super::key_texts::KeyTexts;
 use super::names;
+use super::shapes::Shapes;
 use crate::{clock, semconv};
 
 /// What a record is.
@@ -73,19 +75,42 @@ pub(super) struct Known<'a> {
 }
 
 /// The attributes that are left; kept over a batch, so that it allocates once.
-pub(super) type Rest<'a> = Vec<(&'a str, Attribute<'a>)>;
+pub(super) type Rest<'a> = Vec<Left<'a>>;
+
+/// An attribute that means nothing here by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: Attribute<'a>,
+    /// See [`KeyTexts::place`].
+    pub(super) place: u8,
+}
+
+/// What an attribute means here, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    None,
+    SessionId,
+    PreviousId,
+    UserId,
+    InstallationId,
+    Index,
+    RecordId,
+    EventName,
+    Field(Field),
+}
 
 impl<'a> Record<'a> {
     /// Reads a log. Fills `rest`.
     pub(super) fn of_log(
         record: &'a SdkLogRecord,
         scope: &'a InstrumentationScope,
-        network_user: Option<&str>,
+        reading: &mut Reading<'_>,
         rest: &mut Rest<'a>,
     ) -> Self {
-        let attributes = record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
-        let mut known = Known::default();
-        let duplicates = known.read(attributes, network_user, rest);
+        let attributes = || record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
+        let (mut known, duplicates) =
+            Known::read_as_of_late(record.event_name().unwrap_or(""), attributes, reading, rest);
         if known.session_id.is_none() {
             known.read_body(record.body());
         }
@@ -102,10 +127,9 @@ impl<'a> Record<'a> {
     }
 
     /// Reads a span. Fills `rest`.
-    pub(super) fn of_span(span: &'a SpanData, network_user: Option<&str>, rest: &mut Rest<'a>) -> Self {
-        let attributes = span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
-        let mut known = Known::default();
-        let duplicates = known.read(attributes, network_user, rest);
+    pub(super) fn of_span(span: &'a SpanData, reading: &mut Reading<'_>, rest: &mut Rest<'a>) -> Self {
+        let attributes = || span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
+        let (known, duplicates) = Known::read_as_of_late(&span.name, attributes, reading, rest);
         let context = &span.span_context;
         Self {
             kind: Kind::Span,
@@ -130,7 +154,39 @@ fn millis(time: SystemTime) -> Option<i64> {
     Some(clock::to_nanos(time).div_euclid(1_000_000)).filter(|millis| *millis != 0)
 }
 
+/// What reading a record takes besides the record.
+#[derive(Debug)]
+pub(super) struct Reading<'r> {
+    /// The attribute that is the network's id of the user, if the settings name one.
+    pub(super) network_user: Option<&'r str>,
+    pub(super) shapes: &'r mut Shapes,
+}
+
 impl<'a> Known<'a> {
+    /// Reads attributes, at once if they look like those of the last record of this name. Fills `rest`; also returns how many
+    /// of them were given twice.
+    fn read_as_of_late<I: Iterator<Item = (&'a str, Attribute<'a>)>>(
+        name: &str,
+        attributes: impl Fn() -> I,
+        reading: &mut Reading<'_>,
+        rest: &mut Rest<'a>,
+    ) -> (Self, u64) {
+        let shape = reading.shapes.of(name);
+        let mut known = Self::default();
+        if shape.read(attributes(), &mut known, rest) {
+            return (known, 0);
+        }
+        known = Self::default();
+        let duplicates = known.read(attributes(), reading.network_user, rest);
+        // Only what has one meaning, by its names alone, is a shape.
+        let is_plain = duplicates == 0
+            && attributes().all(|(key, _)| key != names::ENDUSER_ID && reading.network_user != Some(key));
+        if is_plain {
+            shape.learn(|| attributes().map(|(key, _)| key));
+        }
+        (known, duplicates)
+    }
+
     /// Reads attributes. Fills `rest`; returns how many of them were given twice.
     fn read(
         &mut self,
@@ -154,10 +210,10 @@ impl<'a> Known<'a> {
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
             let earlier = if rest.len() < FEW {
-                rest.iter().position(|(earlier, _)| *earlier == key)
+                rest.iter().position(|earlier| earlier.key == key)
             } else {
                 if places.is_empty() {
-                    places.extend(rest.iter().enumerate().map(|(place, (key, _))| (*key, place)));
+                    places.extend(rest.iter().enumerate().map(|(place, left)| (left.key, place)));
                 }
                 let place = places.insert(key, rest.len());
                 if let Some(place) = place {
@@ -167,15 +223,15 @@ impl<'a> Known<'a> {
             };
             match earlier {
                 Some(place) => {
-                    rest[place].1 = value;
+                    rest[place].value = value;
                     duplicates += 1;
                 }
-                None => rest.push((key, value)),
+                None => rest.push(Left { key, value, place: KeyTexts::place(key) }),
             }
         }
         if self.user_id.is_none()
-            && let Some(place) = rest.iter().position(|(key, _)| *key == names::ENDUSER_ID)
-            && let Some(user) = rest[place].1.text().filter(|it| !it.is_empty())
+            && let Some(place) = rest.iter().position(|left| left.key == names::ENDUSER_ID)
+            && let Some(user) = rest[place].value.text().filter(|it| !it.is_empty())
         {
             self.user_id = Some(user);
             rest.remove(place);
@@ -185,22 +241,24 @@ impl<'a> Known<'a> {
 
     /// Takes an attribute that means something here and has the right type; others stay with the rest.
     fn take(&mut self, key: &'a str, value: Attribute<'a>) -> bool {
-        // By length first: most attributes are told from all of these by it.
-        match key.len() {
-            7 | 8 | 10 | 14 | 16 | 18 | 19 => {}
-            _ if key.starts_with(names::FIELD_PREFIX) => {}
-            _ => return false,
+        match Role::of(key) {
+            Role::None => false,
+            role => self.fill(role, value),
         }
-        match key {
-            semconv::SESSION_ID => put(&mut self.session_id, value.str().filter(|it| !it.is_empty())),
-            semconv::SESSION_PREVIOUS_ID => put(&mut self.previous_id, value.str().filter(|it| !it.is_empty())),
-            semconv::USER_ID => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
-            semconv::APP_INSTALLATION_ID => put(&mut self.installation_id, value.str().and_then(dashed)),
-            semconv::OTEL_SESSION_INDEX => put(&mut self.index, value.int()),
-            semconv::LOG_RECORD_UID => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
-            semconv::EVENT_NAME => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
-            _ => {
-                let Some(field) = Field::of_attribute(key) else { return false };
+    }
+
+    /// Takes a value by what its attribute means; false if it is of the wrong type.
+    pub(super) fn fill(&mut self, role: Role, value: Attribute<'a>) -> bool {
+        match role {
+            Role::None => false,
+            Role::SessionId => put(&mut self.session_id, value.str().filter(|it| !it.is_empty())),
+            Role::PreviousId => put(&mut self.previous_id, value.str().filter(|it| !it.is_empty())),
+            Role::UserId => put(&mut self.user_id, value.text().filter(|it| !it.is_empty())),
+            Role::InstallationId => put(&mut self.installation_id, value.str().and_then(dashed)),
+            Role::Index => put(&mut self.index, value.int()),
+            Role::RecordId => put(&mut self.record_id, value.str().filter(|it| !it.is_empty())),
+            Role::EventName => put(&mut self.event_name, value.str().filter(|it| !it.is_empty())),
+            Role::Field(field) => {
                 let Some(text) = value.text() else { return false };
                 self.set(field, text);
                 true
@@ -230,6 +288,28 @@ impl<'a> Known<'a> {
         if self.user_id.is_none() {
             let user = |key| member(key).and_then(Attribute::text).filter(|it| !it.is_empty());
             self.user_id = user(semconv::USER_ID).or_else(|| user(names::ENDUSER_ID));
+        }
+    }
+}
+
+impl Role {
+    /// What an attribute of this name means.
+    pub(super) fn of(key: &str) -> Self {
+        // By length first: most attributes are told from all of these by it.
+        match key.len() {
+            7 | 8 | 10 | 14 | 16 | 18 | 19 => {}
+            _ if key.starts_with(names::FIELD_PREFIX) => {}
+            _ => return Self::None,
+        }
+        match key {
+            semconv::SESSION_ID => Self::SessionId,
+            semconv::SESSION_PREVIOUS_ID => Self::PreviousId,
+            semconv::USER_ID => Self::UserId,
+            semconv::APP_INSTALLATION_ID => Self::InstallationId,
+            semconv::OTEL_SESSION_INDEX => Self::Index,
+            semconv::LOG_RECORD_UID => Self::RecordId,
+            semconv::EVENT_NAME => Self::EventName,
+            _ => Field::of_attribute(key).map_or(Self::None, Self::Field),
         }
     }
 }

@@ -7,6 +7,7 @@ mod identity;
 mod numbering;
 mod payload;
 mod schemas;
+mod shapes;
 mod spans;
 mod speed;
 
