@@ -1,6 +1,7 @@
 //! Puts ids on signals, and attaches log pipelines to the lifecycle.
 
 mod batch_log;
+mod first;
 mod late;
 mod log;
 mod span;

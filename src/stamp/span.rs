@@ -16,9 +16,11 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfig, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
+use super::first::Stamper;
 use super::tally::Tally;
 use crate::activity::{Signal, SignalKind};
 use crate::clock::to_nanos;
+use crate::lifecycle::Core;
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
 use crate::session::Snapshot;
@@ -29,7 +31,7 @@ impl Sessions {
     /// Wraps a span processor: the spans that reach it carry the session they started in, their events the session of the
     /// event's time. Wrap rather than register a second processor, for which the SDK would clone every span.
     pub fn span_processor<P: SpanProcessor>(&self, inner: P) -> SessionSpanProcessor<P> {
-        SessionSpanProcessor { sessions: self.clone(), inner }
+        SessionSpanProcessor { sessions: self.clone(), stamper: Stamper::new(&self.core), inner }
     }
 
     /// A batch processor with the SDK's defaults (queue of 2,048 spans, batches of 512 every 5 s, or what `OTEL_BSP_*` say)
@@ -46,13 +48,16 @@ impl Sessions {
         config: BatchConfig,
     ) -> SessionBatchSpanProcessor {
         let tally = Arc::new(Tally::default());
-        let exporter = StampingExporter { sessions: self.clone(), tally: tally.clone(), inner: exporter };
-        SessionBatchSpanProcessor { sessions: self.clone(), tally, inner: BatchSpanProcessor::new(exporter, config) }
+        let stamper = Arc::new(Stamper::new(&self.core));
+        let exporter = StampingExporter { stamper: stamper.clone(), tally: tally.clone(), inner: exporter };
+        let inner = BatchSpanProcessor::new(exporter, config);
+        SessionBatchSpanProcessor { sessions: self.clone(), stamper, tally, inner }
     }
 
     /// Notes that a span starts.
     #[inline]
-    fn span_starts(&self, span: &mut Span, context: &Context) {
+    fn span_starts(&self, stamper: &Stamper, span: &mut Span, context: &Context) {
+        stamper.span_starts(span);
         let active = self.activity.counts(&self.core.losses, || Signal {
             kind: SignalKind::Span,
             name: None,
@@ -91,10 +96,10 @@ fn is_session_id(attribute: &KeyValue) -> bool {
 }
 
 /// Stamps a finished span and its events. The one place where spans get their ids.
-fn stamp(sessions: &Sessions, span: &mut SpanData) {
+fn stamp(core: &Core, span: &mut SpanData) {
     let explicit = explicit_id(&mut span.attributes);
     // Asked for with an explicit id as well: the user still is the one of that time, as on logs.
-    let own = sessions.core.current.snapshot_at(to_nanos(span.start_time));
+    let own = core.current.snapshot_at(to_nanos(span.start_time));
     if let Some(own) = own {
         if explicit.is_none() {
             span.attributes.push(KeyValue::new(SESSION_ID, own.id));
@@ -103,7 +108,7 @@ fn stamp(sessions: &Sessions, span: &mut SpanData) {
     }
     for event in &mut span.events.events {
         // Events happen after their span started, most of them in the same session.
-        let at = sessions.core.current.snapshot_at(to_nanos(event.timestamp)).or(own);
+        let at = core.current.snapshot_at(to_nanos(event.timestamp)).or(own);
         if explicit_id(&mut event.attributes).is_none() {
             match (&explicit, at) {
                 (Some(id), _) => event.attributes.push(KeyValue::new(SESSION_ID, id.clone())),
@@ -144,12 +149,13 @@ fn stamp_user(attributes: &mut Vec<KeyValue>, snapshot: &Snapshot) {
 #[derive(Debug)]
 pub struct SessionSpanProcessor<P> {
     sessions: Sessions,
+    stamper: Stamper,
     inner: P,
 }
 
 impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
     fn on_start(&self, span: &mut Span, cx: &Context) {
-        self.sessions.span_starts(span, cx);
+        self.sessions.span_starts(&self.stamper, span, cx);
         match scope::in_use() {
             false => self.inner.on_start(span, cx),
             true => scope::spans::while_starting(|| self.inner.on_start(span, cx)),
@@ -160,7 +166,7 @@ impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
         if scope::in_use() {
             stamp_scoped(&mut span);
         }
-        stamp(&self.sessions, &mut span);
+        stamp(self.stamper.core(), &mut span);
         self.inner.on_end(span);
     }
 
@@ -185,6 +191,7 @@ impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
 #[derive(Debug)]
 pub struct SessionBatchSpanProcessor {
     sessions: Sessions,
+    stamper: Arc<Stamper>,
     tally: Arc<Tally>,
     inner: BatchSpanProcessor,
 }
@@ -203,7 +210,7 @@ impl SessionBatchSpanProcessor {
 
 impl SpanProcessor for SessionBatchSpanProcessor {
     fn on_start(&self, span: &mut Span, cx: &Context) {
-        self.sessions.span_starts(span, cx);
+        self.sessions.span_starts(&self.stamper, span, cx);
     }
 
     fn on_end(&self, mut span: SpanData) {
@@ -231,7 +238,7 @@ impl SpanProcessor for SessionBatchSpanProcessor {
 /// The exporter on the batch thread: it owns the spans, and so may stamp them there.
 #[derive(Debug)]
 struct StampingExporter<E> {
-    sessions: Sessions,
+    stamper: Arc<Stamper>,
     tally: Arc<Tally>,
     inner: E,
 }
@@ -240,7 +247,7 @@ impl<E: SpanExporter> SpanExporter for StampingExporter<E> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         self.tally.add_exported(batch.len() as u64);
         for span in &mut batch {
-            stamp(&self.sessions, span);
+            stamp(self.stamper.core(), span);
         }
         self.inner.export(batch).await
     }

@@ -1,10 +1,12 @@
 //! Law 6: an explicit `session.id` wins, and is exported once.
 
+use std::collections::HashSet;
+
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SimpleSpanProcessor};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SimpleSpanProcessor, SpanData};
 use otel_session::Sessions;
 use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
 
@@ -202,6 +204,53 @@ fn law_6_of_two_sessions_on_one_provider_the_first_registered_stamps_and_both_li
     };
     assert_eq!(stamped(&first_lines), stamped(&second_lines));
     assert_eq!(second_lines[0].id.as_deref(), second.current().as_ref().map(|session| session.id()));
+}
+
+#[test]
+fn law_6_of_two_sessions_on_one_tracer_provider_the_first_registered_stamps_and_both_live() {
+    let clock = ManualClock::new(epoch());
+    let build =
+        |timeout| Sessions::builder().with_clock(clock.clone()).with_inactivity_timeout(timeout).build().unwrap();
+    let (first, second, third) = (build(10 * MINUTE), build(20 * MINUTE), build(20 * MINUTE));
+    first.set_user_id(Some("ada"));
+    second.set_user_id(Some("bob"));
+    let spans = [CapturedSpans::default(), CapturedSpans::default(), CapturedSpans::default()];
+    let of_third = SimpleSpanProcessor::new(spans[2].clone());
+    let shared = SdkTracerProvider::builder()
+        .with_span_processor(first.batch_span_processor(spans[0].clone()))
+        .with_span_processor(second.batch_span_processor(spans[1].clone()))
+        .with_span_processor(third.span_processor(of_third))
+        .build();
+    let alone_spans = CapturedSpans::default();
+    let alone = SdkTracerProvider::builder()
+        .with_span_processor(second.span_processor(SimpleSpanProcessor::new(alone_spans.clone())))
+        .build();
+
+    for _ in 0..3 {
+        let mut span = start_span(&shared.tracer("test"), "span", clock.now());
+        start_span(&alone.tracer("test"), "alone", clock.now()).end();
+        span.add_event_with_timestamp("event", clock.now(), vec![]);
+        span.end();
+        assert!(clock.advance(15 * MINUTE));
+    }
+    shared.shutdown().unwrap();
+
+    let indices = [&first, &second, &third].map(|sessions| sessions.record_activity().index());
+    assert_eq!(indices, [4, 1, 1], "each goes on by its own timeout");
+    let seen = spans.each_ref().map(|spans| {
+        let ids = |span: &SpanData| {
+            assert_eq!(attribute(&span.attributes, "user.id").as_deref(), Some("ada"));
+            let event = &span.events.events[0];
+            (session_id(&span.attributes).unwrap(), session_id(&event.attributes).unwrap())
+        };
+        spans.spans().iter().map(ids).collect::<Vec<_>>()
+    });
+    assert_eq!(seen[0].iter().collect::<HashSet<_>>().len(), 3, "one session each");
+    assert_eq!(seen[1], seen[0]);
+    assert_eq!(seen[2], seen[0]);
+    for span in alone_spans.spans() {
+        assert_eq!(session_id(&span.attributes).as_deref(), Some(second.current().unwrap().id()));
+    }
 }
 
 #[test]
