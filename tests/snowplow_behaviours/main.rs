@@ -12,6 +12,8 @@ mod mobile;
 #[allow(dead_code)] // shared with another test
 #[path = "../snowplow_options/recorder.rs"]
 mod recorder;
+#[path = "../support/records.rs"]
+mod records;
 mod restart;
 #[allow(dead_code)] // shared with another test
 #[path = "../snowplow_options/rig.rs"]
@@ -20,3 +22,4 @@ mod sessions;
 #[path = "../support/outbox_store.rs"]
 mod store;
 mod told;
+mod validity;

@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
-use super::json::Json;
+use super::json::{Json, cut_chars};
 use super::key_texts::KeyTexts;
 use super::record::{Attribute, Kind, Left, Record, Source};
 use crate::{clock, semconv};
@@ -212,7 +212,7 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
             json.string("error");
             if !description.is_empty() {
                 json.fixed_key(first, "statusMessage");
-                json.text(description);
+                json.text(cut_chars(description, STATUS_MESSAGE));
             }
         }
     }
@@ -253,3 +253,4 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
 /// The greatest lengths that our schemas give, in characters.
 const SHORT: usize = 255;
 const LONG: usize = 1024;
+const STATUS_MESSAGE: usize = 65_535;

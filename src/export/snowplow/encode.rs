@@ -57,6 +57,18 @@ pub(super) struct ResourceText {
     entities: Vec<u8>,
     /// The same for events that do not name their user.
     masked_entities: Vec<u8>,
+    /// The same for events that do not name their session either.
+    hidden_entities: Vec<u8>,
+}
+
+impl ResourceText {
+    fn entities(&self, anonymity: Anonymity) -> &[u8] {
+        match (anonymity.names_users(), anonymity.names_sessions()) {
+            (true, _) => &self.entities,
+            (false, true) => &self.masked_entities,
+            (false, false) => &self.hidden_entities,
+        }
+    }
 }
 
 /// An event to be written.
@@ -113,8 +125,9 @@ impl Encoder {
         let app_id = settings.app_id.as_deref().or(service.as_deref()).unwrap_or("");
         self.constant.truncate(self.tracker_end);
         let mut cuts = u64::from(write_text(&mut self.constant, "aid", app_id, 255));
-        cuts += entities::of_resource(self, resource, settings, false, &mut text.entities);
-        entities::of_resource(self, resource, settings, true, &mut text.masked_entities);
+        cuts += entities::of_resource(self, resource, settings, Anonymity::off(), &mut text.entities);
+        entities::of_resource(self, resource, settings, Anonymity::with_session_tracking(), &mut text.masked_entities);
+        entities::of_resource(self, resource, settings, Anonymity::full(), &mut text.hidden_entities);
         self.resource = Some((resource.clone(), text));
         cuts
     }
@@ -186,9 +199,7 @@ impl Encoder {
         place: Option<usize>,
         out: &mut Vec<u8>,
     ) -> u64 {
-        let resource = self.resource.as_ref().map_or(&[][..], |(_, text)| {
-            if it.anonymity.names_users() { &text.entities } else { &text.masked_entities }
-        });
+        let resource = self.resource.as_ref().map_or(&[][..], |(_, text)| text.entities(it.anonymity));
         let trace = settings.trace_entity && it.record.trace.is_some();
         let browser = settings.browser_entity.then(|| entities::browser_context(it)).flatten();
         let session = it.session.as_ref().zip(place).filter(|(session, _)| session.attached);
@@ -202,7 +213,7 @@ impl Encoder {
             }
             let first = out.len();
             if let Some((_, text)) = &encoder.resource {
-                append(out, if it.anonymity.names_users() { &text.entities } else { &text.masked_entities });
+                append(out, text.entities(it.anonymity));
             }
             let mut json = Json::new(out, encoder.level, encoder.bounds);
             if trace {
@@ -349,11 +360,15 @@ fn atomic_fields(
     cuts
 }
 
+/// Whether an attribute may stand in events of this anonymity.
+pub(super) fn shows(anonymity: Anonymity, key: &str) -> bool {
+    (anonymity.names_users() || !names::is_personal(key)) && (anonymity.names_sessions() || !names::is_of_session(key))
+}
+
 impl Event<'_, '_> {
     /// Whether an attribute may stand in the event.
     pub(super) fn shows(&self, key: &str) -> bool {
-        (self.anonymity.names_users() || !names::is_personal(key))
-            && (self.anonymity.names_sessions() || !names::is_of_session(key))
+        shows(self.anonymity, key)
     }
 
     /// An attribute that is left.

@@ -4,7 +4,8 @@ use opentelemetry_sdk::Resource;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::encode::{Encoder, Event};
+use super::Anonymity;
+use super::encode::{Encoder, Event, shows};
 use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
 use super::ids::dashed;
@@ -206,7 +207,7 @@ pub(super) fn of_resource(
     encoder: &Encoder,
     resource: &Resource,
     settings: &MapSettings,
-    masked: bool,
+    anonymity: Anonymity,
     out: &mut Vec<u8>,
 ) -> u64 {
     let mut cuts = 0;
@@ -229,7 +230,7 @@ pub(super) fn of_resource(
         json.raw(&encoder.level.piece(&head));
         let mut first = true;
         for (key, value) in resource.iter() {
-            if masked && names::is_personal(key.as_str()) || json.is_full() {
+            if !shows(anonymity, key.as_str()) || json.is_full() {
                 continue;
             }
             json.member_key(&mut first, key.as_str());

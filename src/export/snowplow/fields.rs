@@ -1,6 +1,6 @@
 //! The atomic fields that a record's attributes or the subject fill, and what each of them takes.
 
-use super::json::{self, Level, cut_chars};
+use super::json::{self, Level, cut_utf16};
 use super::names::FIELD_PREFIX;
 use crate::semconv;
 
@@ -125,14 +125,14 @@ impl Field {
 }
 
 /// A number that fits what Enrich reads it into.
-fn is_whole(text: &str) -> bool {
+pub(super) fn is_whole(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i32>().is_ok()
 }
 
-/// Appends `,"key":"value"` with at most so many characters of the value and blanks for its control characters, which
+/// Appends `,"key":"value"` with at most so many characters (of UTF-16) of the value and blanks for its control characters, which
 /// would break the lines of the pipeline's tables; nothing for an empty value. True if the value was changed.
 pub(super) fn write_text(out: &mut Vec<u8>, key: &str, value: &str, limit: usize) -> bool {
-    let value_cut = cut_chars(value, limit);
+    let value_cut = cut_utf16(value, limit);
     if value_cut.is_empty() {
         return false;
     }

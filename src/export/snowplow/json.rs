@@ -470,6 +470,20 @@ pub(super) fn cut_chars(text: &str, characters: usize) -> &str {
     text.char_indices().nth(characters).map_or(text, |(end, _)| &text[..end])
 }
 
+/// The longest beginning of at most so many units of UTF-16: as the pipeline counts what stands in a field of its own.
+pub(super) fn cut_utf16(text: &str, units: usize) -> &str {
+    if text.len() <= units {
+        return text;
+    }
+    let mut left = units;
+    let end = text.char_indices().find(|(_, char)| {
+        let fits = char.len_utf16() <= left;
+        left = left.saturating_sub(char.len_utf16());
+        !fits
+    });
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
 pub(super) fn write_int(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -554,5 +568,9 @@ mod tests {
         assert_eq!(cut_bytes("a✓b", 4), "a✓");
         assert_eq!(cut_chars("✓✓✓", 2), "✓✓");
         assert_eq!(cut_chars("✓✓", 2), "✓✓");
+        assert_eq!(cut_utf16("a😀b", 2), "a");
+        assert_eq!(cut_utf16("a😀b", 3), "a😀");
+        assert_eq!(cut_utf16("a😀b", 4), "a😀b");
+        assert_eq!(cut_utf16("✓✓✓", 2), "✓✓");
     }
 }

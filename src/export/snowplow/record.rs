@@ -111,9 +111,7 @@ impl<'a> Record<'a> {
         let attributes = || record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
         let (mut known, duplicates) =
             Known::read_as_of_late(record.event_name().unwrap_or(""), attributes, reading, rest);
-        if known.session_id.is_none() {
-            known.read_body(record.body());
-        }
+        known.read_body(record.body());
         let name = record.event_name().filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
         let kind = match name {
             "" => Kind::Log,
@@ -276,12 +274,12 @@ impl<'a> Known<'a> {
         self.fields.iter().find(|(known, _)| *known == field).map(|(_, value)| &**value)
     }
 
-    /// Reads ids from the members of the body, where older conventions put them.
+    /// Reads the ids that no attribute gave from the members of the body, where older conventions put them.
     fn read_body(&mut self, body: Option<&'a AnyValue>) {
         let Some(AnyValue::Map(members)) = body else { return };
         let member = |key: &str| members.get(key).map(Attribute::Any);
         let text = |key: &str| member(key).and_then(Attribute::str).filter(|it| !it.is_empty());
-        self.session_id = text(semconv::SESSION_ID);
+        self.session_id = self.session_id.or_else(|| text(semconv::SESSION_ID));
         self.previous_id = self.previous_id.or_else(|| text(semconv::SESSION_PREVIOUS_ID));
         self.installation_id = self.installation_id.or_else(|| text(semconv::APP_INSTALLATION_ID).and_then(dashed));
         self.index = self.index.or_else(|| member(semconv::OTEL_SESSION_INDEX).and_then(Attribute::int));

@@ -169,12 +169,12 @@ pub(super) fn is_suppressed(hooks: &Hooks) -> bool {
 }
 
 fn text(setting: &'static str, value: &str, limit: usize) -> Result<(), BuildError> {
-    let length = value.chars().count();
+    let length = value.encode_utf16().count();
     if value.is_empty() {
         Err(refuse(setting, &value, "it must not be empty; leave it out for the default"))
     } else if length > limit {
         let shown: String = value.chars().take(80).collect();
-        Err(refuse(setting, &shown, &format!("it has {length} characters; Snowplow keeps at most {limit}")))
+        Err(refuse(setting, &shown, &format!("it has {length} characters of UTF-16; Snowplow keeps at most {limit}")))
     } else if value.chars().any(char::is_control) {
         Err(refuse(setting, &value, "it must hold no control characters"))
     } else {

@@ -1,8 +1,8 @@
 //! Who and what is tracked, where the records do not say so themselves.
 
-use uuid::Uuid;
-
 use super::Platform;
+use super::fields::{Field, is_whole};
+use super::ids::dashed;
 use crate::error::BuildError;
 
 /// The fields of a Snowplow subject: they stand in every event whose record does not carry the field itself.
@@ -23,7 +23,8 @@ use crate::error::BuildError;
 /// | [`with_viewport`](Self::with_viewport) | `vp` | |
 /// | [`with_color_depth`](Self::with_color_depth) | `cd` | |
 ///
-/// A text that is too long for its field is refused where the subject is given to an exporter, with the field and its limit.
+/// A value that its field does not take (a text that is too long, in characters of UTF-16, or a number above 2,147,483,647) is
+/// refused where the subject is given to an exporter, with the field and its limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subject {
     /// Values by their protocol key, each key once.
@@ -134,13 +135,19 @@ impl Subject {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
         for (key, value) in &self.fields {
             let limit = limit(key);
-            let length = value.chars().count();
+            let length = value.encode_utf16().count();
             let fix = if length > limit {
-                format!("`{key}` has {length} characters; Snowplow keeps at most {limit}")
+                format!("`{key}` has {length} characters of UTF-16; Snowplow keeps at most {limit}")
             } else if value.chars().any(char::is_control) {
                 format!("`{key}` must hold no control characters")
-            } else if *key == "sid" && Uuid::try_parse(value).is_err() {
-                "`sid` must be a UUID, or Snowplow fails every event that carries it".to_owned()
+            } else if *key == "sid" && dashed(value).is_none() {
+                "`sid` must be a UUID with dashes, or Snowplow fails every event that carries it".to_owned()
+            } else if let Some(field) =
+                Field::ALL.into_iter().find(|field| field.key() == *key && !field.is_valid(value))
+            {
+                format!("`{}` takes numbers of at most {}", field.key(), i32::MAX)
+            } else if *key == "vid" && !is_whole(value) {
+                format!("`vid` takes a number of at most {}", i32::MAX)
             } else {
                 continue;
             };
