@@ -77,7 +77,8 @@ pub struct Outbox {
     misplaced: Option<(&'static str, String)>,
 }
 
-/// What an outbox that is full does with new events. Both are counted as [`Loss::OutboxFull`](crate::Loss::OutboxFull).
+/// What an outbox that is full does with new events. Both are counted as [`Loss::OutboxFull`](crate::Loss::OutboxFull), and so
+/// is an event larger than all the room there is, for which none is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overflow {

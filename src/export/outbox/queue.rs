@@ -8,7 +8,7 @@ use crate::export::Chunk;
 
 /// What a chunk costs in memory besides its payload and its events: its entry (twice, since the queue grows by doubling),
 /// the chunk itself and what the allocator adds.
-const CHUNK_COST: u64 = (2 * size_of::<Entry>() + size_of::<Chunk>() + 64) as u64;
+pub(super) const CHUNK_COST: u64 = (2 * size_of::<Entry>() + size_of::<Chunk>() + 64) as u64;
 
 /// What an event costs besides its payload.
 pub(super) const EVENT_COST: u64 = size_of::<crate::export::ChunkEvent>() as u64;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::queue::{EVENT_COST, Progress, Queue, cost};
+use super::queue::{CHUNK_COST, EVENT_COST, Progress, Queue, cost};
 use super::removals::Removals;
 use super::{Limits, OutboxError, Overflow};
 use crate::export::Chunk;
@@ -59,6 +59,9 @@ impl Batch {
         }
         let mut room = Room::default();
         let mut chunks = self.0;
+        for chunk in &mut chunks {
+            room.refused += drop_oversized(chunk, limits.bytes);
+        }
         for (place, queue) in queues.iter_mut().enumerate() {
             room.make(place, queue, &mut chunks, limits);
         }
@@ -118,6 +121,29 @@ impl Room {
     pub(super) fn progress_of(&self, chunk: u64) -> Option<Progress> {
         self.progress.get(&chunk).copied()
     }
+}
+
+/// Drops events that even an empty queue has no room for: nothing is to make room for them. Returns how many went.
+fn drop_oversized(chunk: &mut Chunk, limit: u64) -> u64 {
+    let fits = |len: u32| u64::from(len) + EVENT_COST + CHUNK_COST <= limit;
+    let before = chunk.events.len();
+    if chunk.events.iter().all(|event| fits(event.len)) {
+        return 0;
+    }
+    let mut start = 0;
+    let mut kept = Vec::new();
+    chunk.events.retain(|event| {
+        let end = start + event.len as usize;
+        if fits(event.len) {
+            kept.extend_from_slice(&chunk.bytes[start..end]);
+        }
+        start = end;
+        fits(event.len)
+    });
+    kept.shrink_to_fit();
+    chunk.events.shrink_to_fit();
+    chunk.bytes = kept;
+    (before - chunk.events.len()) as u64
 }
 
 /// Where a batch is cut.

@@ -196,6 +196,25 @@ fn the_byte_limit_holds_and_a_queue_that_is_down_costs_the_others_nothing() {
 }
 
 #[test]
+fn an_event_that_no_room_would_be_enough_for_goes_alone() {
+    each(|kind, outbox| {
+        for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+            let (depot, losses) = start(outbox().with_max_bytes(32 << 10).with_overflow(overflow));
+            depot.accept(vec![fresh(0, 1..=10)], Vec::new()).unwrap();
+            let mut mixed = fresh(0, [11]);
+            mixed.push(id(12), 0, &[b'x'; 20 << 10]);
+            mixed.push(id(13), 0, format!("{:10}", 13).as_bytes());
+            depot.accept(vec![mixed], Vec::new()).unwrap();
+            let taken = depot.take(0, &ALL);
+            let expected: Vec<u128> = (1..=11).chain([13]).collect();
+            assert_eq!(numbers(&taken), expected, "{kind} {overflow:?}");
+            assert_eq!(losses.read().count(Loss::OutboxFull), 1, "{kind} {overflow:?}");
+            depot.settle(0, &tickets(&taken), Outcome::Delivered);
+        }
+    });
+}
+
+#[test]
 fn a_batch_larger_than_the_limit_is_cut_to_the_newest_or_the_oldest() {
     each(|kind, outbox| {
         for (overflow, first) in [(Overflow::DropOldest, false), (Overflow::DropNewest, true)] {
