@@ -112,6 +112,8 @@ pub mod loss_reason {
     pub const ORDER: &str = "order";
     /// An ordinary log found the queue of the batch processor full.
     pub const LOG_QUEUE_FULL: &str = "log_queue_full";
+    /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
+    pub const LOG_AFTER_SHUTDOWN: &str = "log_after_shutdown";
     /// A signal was older than the history of sessions; it carries the oldest id known.
     pub const HISTORY_FORGOTTEN: &str = "history_forgotten";
     /// The id generator returned an id that is not valid or repeats the previous one; one of our own was used.

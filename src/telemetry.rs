@@ -26,6 +26,8 @@ pub enum Loss {
     Order,
     /// An ordinary log found the queue of the batch processor full. Counted at flush and shutdown.
     LogQueueFull,
+    /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
+    LogAfterShutdown,
     /// A signal was older than the history: it carries the oldest id known.
     HistoryForgotten,
     /// The id generator returned an id that is not valid, or repeated the previous one; an id of our own was used.
@@ -77,13 +79,14 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason, in the order of their display.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::LifecycleQueueFull,
         Self::LifecyclePanic,
         Self::LifecycleExport,
         Self::LifecycleUndelivered,
         Self::Order,
         Self::LogQueueFull,
+        Self::LogAfterShutdown,
         Self::HistoryForgotten,
         Self::InvalidId,
         Self::IdGenerator,
@@ -119,6 +122,7 @@ impl Loss {
             Self::LifecycleUndelivered => loss_reason::LIFECYCLE_UNDELIVERED,
             Self::Order => loss_reason::ORDER,
             Self::LogQueueFull => loss_reason::LOG_QUEUE_FULL,
+            Self::LogAfterShutdown => loss_reason::LOG_AFTER_SHUTDOWN,
             Self::HistoryForgotten => loss_reason::HISTORY_FORGOTTEN,
             Self::InvalidId => loss_reason::INVALID_ID,
             Self::IdGenerator => loss_reason::ID_GENERATOR,

@@ -275,6 +275,11 @@ impl Model {
     }
 
     fn log(&mut self, pipeline: usize, own_time: Option<i64>) {
+        if self.pipes[pipeline].gone {
+            // Our batch processor says that it is lost; of other processors only they know.
+            self.undelivered += u64::from(self.settings.batched);
+            return;
+        }
         let activity = !self.settings.explicit;
         let now = self.touch(activity, own_time).map(|it| (it.number, it.user));
         let (session, user) = match (own_time, now) {
@@ -522,7 +527,7 @@ impl Run {
                 }
             }
             Op::Detach(pipeline) => {
-                // Its logger stays: what it emits is lost, but it still is activity.
+                // Its logger stays: what it emits is lost, and is no activity.
                 if let Some(provider) = real.providers[pipeline].take() {
                     provider.shutdown().unwrap();
                     model.detach(pipeline);

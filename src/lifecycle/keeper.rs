@@ -25,8 +25,8 @@ struct State {
     asked: u64,
     /// Everything told up to here is done.
     done: u64,
-    /// Flush, then go.
-    stopping: bool,
+    /// Flush with so much patience, then go.
+    stopping: Option<Duration>,
     /// The thread has gone; the errors of its last flush.
     gone: Option<Vec<String>>,
 }
@@ -50,7 +50,7 @@ impl Keeper {
 
     /// Asks the keeper to flush and go, and waits for it, at most `bound`. None if it was not done in time.
     pub(crate) fn stop(&self, bound: Duration) -> Option<Vec<String>> {
-        self.state.lock().stopping = true;
+        self.state.lock().stopping.get_or_insert(bound);
         self.nudge();
         if self.is_this_thread() {
             // An observer asked: the keeper goes on as soon as the observer lets it.
@@ -75,9 +75,10 @@ impl Keeper {
             let park = core.park();
             // Dropped before parking: the keeper must not keep alive what it keeps.
             let stopping = self.state.lock().stopping;
-            if stopping {
-                let errors = core.flush();
+            if let Some(patience) = stopping {
+                let errors = core.flush(patience);
                 core.tend();
+                core.current.sink().observers.forget(&core.losses);
                 drop(core);
                 self.leave(errors);
                 return;

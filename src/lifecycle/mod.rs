@@ -20,17 +20,18 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkError;
 
 pub(crate) use hub::Publish;
 pub(crate) use keeper::Keeper;
 pub use observers::Watch;
 #[cfg(otel_session_loom)]
 pub(crate) use queue::Paired;
-pub(crate) use queue::{QUEUE_BOUND, Queue, Turn};
+pub(crate) use queue::{FLUSH_BOUND, QUEUE_BOUND, Queue, Turn};
 pub(crate) use record::{Record, blank, scope};
 
 use crate::clock::{Attend, Source};
-use crate::session::{Chain, Current, IdSource, Transition};
+use crate::session::{Chain, Current, IdSource, Live, Transition};
 use crate::telemetry::{Loss, LossCounters};
 use grouping::Grouping;
 use hub::Hub;
@@ -38,11 +39,18 @@ use hub::Hub;
 /// Whether there are threads to start.
 const THREADS: bool = !cfg!(target_family = "wasm");
 
-/// Flushes a pipeline. A processor that panics must not take the keeper with it.
-fn flush(pipeline: &dyn Publish) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
-        Ok(flushed) => flushed.map_err(|error| error.to_string()),
-        Err(_) => Err("a log processor panicked".to_owned()),
+/// Flushes a pipeline. A processor that panics must not take the keeper with it. One that gave up waiting, as the SDK's does
+/// after five seconds whatever its caller's patience, is asked again while that lasts: what it flushes goes on meanwhile.
+fn flush(pipeline: &dyn Publish, patience: Duration) -> Result<(), String> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| pipeline.flush())) {
+            Ok(Err(OTelSdkError::Timeout(bound))) if !bound.is_zero() && waited.saturating_add(bound) < patience => {
+                waited += bound;
+            }
+            Ok(flushed) => return flushed.map_err(|error| error.to_string()),
+            Err(_) => return Err("a log processor panicked".to_owned()),
+        }
     }
 }
 
@@ -83,9 +91,13 @@ impl Core {
     }
 
     /// A log pipeline goes. If no other provider's is left, the live session ends, and its end is in the queue; nothing is
-    /// put there afterwards.
-    pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>) {
-        self.current.leave(|hub| hub.is_of_last_group(queue), |hub| hub.detach(queue));
+    /// put there afterwards. It is told the last session that it knows.
+    pub(crate) fn leave(&self, queue: &Arc<Queue<Record>>, tell: impl FnOnce(Option<&'static Live>)) {
+        let forget = |hub: &Hub, last| {
+            hub.detach(queue);
+            tell(last);
+        };
+        self.current.leave(|hub| hub.is_of_last_group(queue), forget);
     }
 
     /// Counts what a pipeline that has gone did not publish.
@@ -107,7 +119,7 @@ impl Core {
         }
         // The keeper may have found the observer held.
         hub.keeper.nudge();
-        Watch::new(&observer)
+        Watch::new(&observer, hub.keeper.clone())
     }
 
     /// Ends everything and flushes, off this thread, within `timeout`. None if that was not enough.
@@ -117,7 +129,7 @@ impl Core {
             self.current.sink().keeper.stop(timeout)
         } else {
             self.tend();
-            Some(self.flush())
+            Some(self.flush(timeout))
         };
         self.current.sink().give_up_backlog();
         done
@@ -141,10 +153,10 @@ impl Core {
         self.current.sink().observers.run(&self.losses);
     }
 
-    fn flush(&self) -> Vec<String> {
+    fn flush(&self, patience: Duration) -> Vec<String> {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| flush(&**pipeline).err()).collect()
+        pipelines.iter().filter_map(|pipeline| flush(&**pipeline, patience).err()).collect()
     }
 
     /// How long the keeper may park.

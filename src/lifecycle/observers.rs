@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::keeper::Keeper;
 use crate::session::Transition;
 use crate::sync::Mutex;
 use crate::telemetry::{Loss, LossCounters};
@@ -75,15 +76,16 @@ impl Observers {
             let unsubscribed: Vec<_> = list.extract_if(.., gone).collect();
             (list.clone(), unsubscribed)
         };
-        // Dropped without the lock: what a callback owns may call us, or panic, as it goes.
-        for observer in unsubscribed {
-            if catch_unwind(AssertUnwindSafe(|| drop(observer))).is_err() {
-                losses.add(Loss::ObserverPanic, 1);
-            }
-        }
+        drop_all(unsubscribed, losses);
         for observer in observers {
             observer.run(losses);
         }
+    }
+
+    /// Drops every observer: nothing will be told any more.
+    pub(crate) fn forget(&self, losses: &LossCounters) {
+        let observers = std::mem::take(&mut *self.list.lock());
+        drop_all(observers, losses);
     }
 
     /// Whether nothing is waiting and nobody is in a callback.
@@ -92,6 +94,15 @@ impl Observers {
             let waiting = observer.waiting.lock();
             !observer.active.load(Ordering::Acquire) || (waiting.transitions.is_empty() && !waiting.running)
         })
+    }
+}
+
+/// Drops observers without a lock: what a callback owns may call us, or panic, as it goes.
+fn drop_all(observers: Vec<Arc<Observer>>, losses: &LossCounters) {
+    for observer in observers {
+        if catch_unwind(AssertUnwindSafe(|| drop(observer))).is_err() {
+            losses.add(Loss::ObserverPanic, 1);
+        }
     }
 }
 
@@ -141,16 +152,18 @@ impl Observer {
 
 /// Keeps an observer subscribed; dropping it unsubscribes.
 ///
-/// A call that is under way when the watch is dropped still finishes; none begins afterwards.
+/// A call that is under way when the watch is dropped still finishes; none begins afterwards. What the observer owns is dropped
+/// on the keeper thread, soon after that, or when the sessions shut down.
 #[must_use = "dropping a watch unsubscribes its observer; call detach() to keep it for good"]
 #[derive(Debug)]
 pub struct Watch {
     observer: Weak<Observer>,
+    keeper: Arc<Keeper>,
 }
 
 impl Watch {
-    pub(crate) fn new(observer: &Arc<Observer>) -> Self {
-        Self { observer: Arc::downgrade(observer) }
+    pub(crate) fn new(observer: &Arc<Observer>, keeper: Arc<Keeper>) -> Self {
+        Self { observer: Arc::downgrade(observer), keeper }
     }
 
     /// Keeps the observer for as long as the sessions live.
@@ -163,6 +176,8 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(observer) = self.observer.upgrade() {
             observer.active.store(false, Ordering::Release);
+            // It drops what the observer owns.
+            self.keeper.nudge();
         }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) const QUEUE_BOUND: usize = 262_144;
 /// How long a log waits for the thread that is publishing the records before it.
 const TURN_BOUND: Duration = Duration::from_millis(100);
 /// How long a flush or a shutdown waits for its turn; the SDK's own flushes wait as long.
-const FLUSH_BOUND: Duration = Duration::from_secs(5);
+pub(crate) const FLUSH_BOUND: Duration = Duration::from_secs(5);
 
 /// What a queue must know of its records.
 pub(crate) trait Paired {
@@ -117,6 +117,11 @@ impl<R: Paired> Queue<R> {
         state.publisher = None;
         self.turn_over.notify_all();
         Turn::Taken
+    }
+
+    /// Whether this thread is publishing, further up its stack.
+    pub(crate) fn is_turn_of_this_thread(&self) -> bool {
+        self.state.lock().publisher == Some(this_thread())
     }
 
     /// Takes everything pending away, oldest first; for a consumer that emits by itself.

@@ -138,15 +138,16 @@ impl<S: Sink> Current<S> {
         self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
     }
 
-    /// A taker of what is decided goes away: if it `is_last`, the live session ends first; then it is forgotten. Nothing is
-    /// decided in between, so what it got is balanced. The next signal starts another session.
-    pub(crate) fn leave(&self, is_last: impl FnOnce(&S) -> bool, forget: impl FnOnce(&S)) {
+    /// A taker of what is decided goes away: if it `is_last`, the live session ends first; then it is forgotten, and told of
+    /// the last session that it knows. Nothing is decided in between, so what it got is balanced. The next signal starts
+    /// another session.
+    pub(crate) fn leave(&self, is_last: impl FnOnce(&S) -> bool, forget: impl FnOnce(&S, Option<&'static Live>)) {
         let mut chain = self.chain.lock();
         if is_last(&self.sink) {
             let now = self.clock.moment();
             self.end_alone(&mut chain, now, |chain| chain.end_now(now, EndReason::Shutdown));
         }
-        forget(&self.sink);
+        forget(&self.sink, chain.live.or(chain.last));
     }
 
     /// Ends the live session for good: nothing starts any more.

@@ -18,6 +18,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExporter, LogProcessor, SdkLogRecord};
 
+use super::gone::Gone;
 use super::tally::Tally;
 use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
@@ -52,7 +53,8 @@ impl Sessions {
         let exporter =
             InjectingExporter { sessions: self.clone(), queue: queue.clone(), belt: belt.clone(), inner: exporter };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
-        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached: OnceLock::new(), inner };
+        let (attached, gone, closed) = (OnceLock::new(), Gone::default(), AtomicBool::new(false));
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached, gone, closed, inner };
         SessionBatchLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 }
@@ -79,6 +81,9 @@ struct BatchPipeline {
     queue: Arc<Queue<Record>>,
     belt: Arc<Belt>,
     attached: OnceLock<()>,
+    gone: Gone,
+    /// The SDK's processor has shut down: it drops whatever it gets.
+    closed: AtomicBool,
     inner: BatchLogProcessor,
 }
 
@@ -93,16 +98,31 @@ impl BatchPipeline {
     /// Emits the first log of a session. The exporter puts the records before it by itself; here is only to attach.
     #[cold]
     fn emit_first(self: &Arc<Self>, live: &'static Live, data: &mut SdkLogRecord, from: &InstrumentationScope) {
+        if self.gone.has_left() {
+            return self.emit_late_comer(data, from);
+        }
         self.attach(None);
         self.queue.mark_published(live.record);
         self.sessions.stamp_log(data, live);
         self.hand_on(data, from);
     }
 
+    /// Emits a log that came after the pipeline has left.
+    #[cold]
+    fn emit_late_comer(&self, data: &mut SdkLogRecord, from: &InstrumentationScope) {
+        self.gone.stamp(&self.sessions, data, from);
+        if self.closed.load(Ordering::Acquire) {
+            self.sessions.core.losses.add(Loss::LogAfterShutdown, 1);
+        } else {
+            self.hand_on(data, from);
+        }
+    }
+
+    /// Counts after it has emitted: a flush between the two would take a log that is not in the queue yet for a lost one.
     #[inline(always)]
     fn hand_on(&self, data: &mut SdkLogRecord, from: &InstrumentationScope) {
-        self.belt.tally.add_emitted();
         self.inner.emit(data, from);
+        self.belt.tally.add_emitted();
     }
 
     /// Makes the batch thread run if lifecycle records are waiting.
@@ -139,8 +159,21 @@ impl BatchPipeline {
         if self.attached.set(()).is_ok() {
             return false;
         }
-        self.sessions.core.leave(&self.queue);
+        self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
         true
+    }
+
+    /// Shuts the SDK's processor down, and counts what it had no place or no time for.
+    fn close(&self, timeout: Duration) -> OTelSdkResult {
+        let emitted = self.belt.tally.emitted();
+        let result = self.inner.shutdown_with_timeout(timeout);
+        self.closed.store(true, Ordering::Release);
+        if result.is_ok() {
+            self.count_dropped(emitted);
+            let late = self.belt.tally.newly_missing(self.belt.tally.emitted());
+            self.sessions.core.losses.add(Loss::LogAfterShutdown, late);
+        }
+        result
     }
 }
 
@@ -157,6 +190,9 @@ impl Publish for BatchPipeline {
 impl LogProcessor for SessionBatchLogProcessor {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
+        if pipeline.gone.has_left() {
+            return pipeline.emit_late_comer(data, instrumentation);
+        }
         if let Some(live) = self.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_first(live, data, instrumentation);
@@ -172,11 +208,7 @@ impl LogProcessor for SessionBatchLogProcessor {
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let attached = self.pipeline.leave();
-        let emitted = self.pipeline.belt.tally.emitted();
-        let result = self.pipeline.inner.shutdown_with_timeout(timeout);
-        if result.is_ok() {
-            self.pipeline.count_dropped(emitted);
-        }
+        let result = self.pipeline.close(timeout);
         if attached {
             self.pipeline.sessions.core.left(&self.pipeline.queue);
         }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Severity};
 use opentelemetry::{Context, InstrumentationScope, Key, StringValue};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::gone::Gone;
 use super::late::LateLogs;
 use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
-use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
+use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
 use crate::session::{Live, Snapshot};
@@ -33,7 +34,14 @@ impl Sessions {
         self.core.grouping.processor_made();
         let queue = Arc::new(Queue::new(QUEUE_BOUND));
         let late = LateLogs::default();
-        let pipeline = LogPipeline { sessions: self.clone(), queue, late, attached: OnceLock::new(), inner };
+        let pipeline = LogPipeline {
+            sessions: self.clone(),
+            queue,
+            late,
+            attached: OnceLock::new(),
+            gone: Gone::default(),
+            inner,
+        };
         SessionLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 
@@ -194,6 +202,7 @@ struct LogPipeline<P> {
     queue: Arc<Queue<Record>>,
     late: LateLogs,
     attached: OnceLock<()>,
+    gone: Gone,
     inner: P,
 }
 
@@ -216,6 +225,9 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         data: &mut SdkLogRecord,
         instrumentation: &InstrumentationScope,
     ) {
+        if self.gone.has_left() {
+            return self.emit_late_comer(data, instrumentation);
+        }
         self.attach(None);
         let turn = self.catch_up(live.record);
         self.sessions.stamp_log(data, live);
@@ -227,6 +239,13 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
             self.sessions.core.losses.add(Loss::Order, 1);
             self.inner.emit(data, instrumentation);
         }
+    }
+
+    /// Emits a log that came after the pipeline has left.
+    #[cold]
+    fn emit_late_comer(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
+        self.gone.stamp(&self.sessions, data, instrumentation);
+        self.inner.emit(data, instrumentation);
     }
 
     /// Publishes what stands before the record with this number.
@@ -252,10 +271,11 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
 
     /// Publishes everything that is due where an exporter may run its own executor: inside one, as within
     /// `futures::executor::block_on`, the SDK's simple processor panics and keeps its lock for ever.
-    fn publish_all(&self) {
+    fn publish_all(&self) -> Turn {
         let publish = || {
-            self.publish_through(None);
+            let turn = self.publish_through(None);
             self.emit_late();
+            turn
         };
         if futures_executor::enter().is_ok() {
             return publish();
@@ -263,11 +283,23 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         std::thread::scope(|scope| {
             let elsewhere = std::thread::Builder::new().name("otel-session.publish".into());
             // Without a thread, what is due stays due: for the keeper, or to be counted when the pipeline goes.
-            let _ = elsewhere.spawn_scoped(scope, || {
+            let published = elsewhere.spawn_scoped(scope, || {
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
-                publish();
+                publish()
             });
-        });
+            published.ok().and_then(|thread| thread.join().ok()).unwrap_or(Turn::Refused)
+        })
+    }
+
+    /// Publishes what is due, and flushes. An error also if another thread is publishing and does not get done.
+    fn publish_and_flush(&self) -> OTelSdkResult {
+        let turn = self.publish_all();
+        let flushed = self.inner.force_flush();
+        // Further up this thread's own stack somebody is at it, and goes on after this.
+        if turn == Turn::Refused && !self.queue.is_turn_of_this_thread() {
+            return flushed.and(Err(OTelSdkError::Timeout(FLUSH_BOUND)));
+        }
+        flushed
     }
 
     fn publish_through(&self, record: Option<u64>) -> Turn {
@@ -287,7 +319,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
             // Never attached, and now it never will be.
             return;
         }
-        self.sessions.core.leave(&self.queue);
+        self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
         // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
         // context finds it borrowed. Then what can be published is, unsuppressed.
         let _suppressed = catch_unwind(Context::enter_telemetry_suppressed_scope);
@@ -304,14 +336,16 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
 
     fn flush(&self) -> OTelSdkResult {
         // What was decided since the last round of the keeper must not miss the flush.
-        self.publish();
-        self.inner.force_flush()
+        self.publish_and_flush()
     }
 }
 
 impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
+        if pipeline.gone.has_left() {
+            return pipeline.emit_late_comer(data, instrumentation);
+        }
         if let Some(live) = self.sessions.log_emitted(data, instrumentation) {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_behind(live, data, instrumentation);
@@ -323,10 +357,10 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
 
     fn force_flush(&self) -> OTelSdkResult {
         // In a suppressed scope this may be the exporter itself that flushes, under a lock that publishing would want.
-        if !Context::is_current_telemetry_suppressed() {
-            self.pipeline.publish();
+        if Context::is_current_telemetry_suppressed() {
+            return self.pipeline.inner.force_flush();
         }
-        self.pipeline.inner.force_flush()
+        self.pipeline.publish_and_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -2,6 +2,7 @@
 
 mod batch_log;
 mod first;
+mod gone;
 mod late;
 mod log;
 mod span;

@@ -218,8 +218,9 @@ impl SpanProcessor for SessionBatchSpanProcessor {
             // Here and not on the batch thread: spans that are not sampled or find the queue full never get there.
             stamp_scoped(&mut span);
         }
-        self.tally.add_emitted();
         self.inner.on_end(span);
+        // After it: a flush between the two would take a span that is not in the queue yet for a lost one.
+        self.tally.add_emitted();
     }
 
     fn force_flush(&self) -> OTelSdkResult {
