@@ -22,9 +22,17 @@ fn refused(configure: impl FnOnce(SnowplowExporterBuilder) -> SnowplowExporterBu
 
 #[test]
 fn an_endpoint_without_a_host_is_refused() {
-    for endpoint in
-        ["", "http://", "https:///path", "http://:80", "/path", "http://u:p@host", "http://host?a=b", "ftp://host"]
-    {
+    for endpoint in [
+        "",
+        "http://",
+        "https:///path",
+        "http://:80",
+        "/path",
+        "http://u:p@host",
+        "http://host?a=b",
+        "ftp://host",
+        "h:0",
+    ] {
         let built = SnowplowExporter::builder().with_endpoint(endpoint).build();
         let Err(BuildError::Setting { setting: "with_endpoint", .. }) = built else { panic!("{endpoint}: {built:?}") };
     }
@@ -130,7 +138,12 @@ fn paths_ports_and_services_that_lead_nowhere_are_refused() {
     }
     let twice = Collector::new("http://127.0.0.1:80").with_port(81);
     assert_eq!(refused(|builder| builder.with_collector(twice)).0, "Collector::with_port");
-    assert_eq!(refused(|builder| builder.with_id_service("http://")).0, "with_id_service");
+    let (setting, message) = refused(|builder| builder.with_collector(Collector::new("http://127.0.0.1").with_port(0)));
+    assert_eq!(setting, "Collector::with_port");
+    assert!(message.contains("65535"), "{message}");
+    for service in ["http://", "http://127.0.0.1:0/id"] {
+        assert_eq!(refused(|builder| builder.with_id_service(service)).0, "with_id_service", "{service}");
+    }
 }
 
 #[test]
