@@ -93,7 +93,7 @@ fn texts_that_snowplow_would_fail_events_for_are_refused() {
     for vendor in ["", "com acme", "com/acme", "com.äcme"] {
         assert_eq!(refused(|builder| builder.with_vendor(vendor)).0, "with_vendor");
     }
-    for version in ["", "1", "1-0", "0-0-0", "1-0-0-0", "1-x-0"] {
+    for version in ["", "1", "1-0", "0-0-0", "1-0-0-0", "1-x-0", "01-0-0", "1-00-0", "1-0-01"] {
         let style = EventStyle::SchemaPerName { vendor: "com.acme".to_owned(), version: version.to_owned() };
         assert_eq!(refused(|builder| builder.with_event_style(style)).0, "with_event_style");
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::{Hooks, Transport};
+use super::decide::is_version;
 use super::id_service::IdService;
 use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
 use super::protocol::{FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
@@ -193,12 +194,12 @@ fn identifier(setting: &'static str, value: &str) -> Result<(), BuildError> {
 }
 
 fn check_version(version: &str) -> Result<(), BuildError> {
-    let parts: Vec<_> = version.split('-').collect();
-    let number = |it: &&str| !it.is_empty() && it.len() <= 9 && it.bytes().all(|byte| byte.is_ascii_digit());
-    if parts.len() == 3 && parts.iter().all(number) && parts[0].parse() != Ok(0_u32) {
+    if is_version(version) {
         return Ok(());
     }
-    Err(refuse("with_event_style", &version, "a schema's version is MODEL-REVISION-ADDITION, such as `1-0-0`"))
+    let fix =
+        "a schema's version is MODEL-REVISION-ADDITION, such as `1-0-0`: the model from 1, no zeros before a number";
+    Err(refuse("with_event_style", &version, fix))
 }
 
 fn positive(setting: &'static str, value: usize, hint: &str) -> Result<(), BuildError> {
