@@ -66,6 +66,14 @@ fn a_byte_limit_below_one_envelope_is_refused() {
 }
 
 #[test]
+fn a_url_limit_beyond_what_a_collector_reads_is_refused() {
+    let (setting, message) = refused(|builder| builder.with_max_get_bytes(20_468));
+    assert_eq!(setting, "with_max_get_bytes");
+    assert!(message.contains("20468") && message.contains("at most 20467"), "{message}");
+    assert!(SnowplowExporter::builder().with_endpoint("http://127.0.0.1:1").with_max_get_bytes(20_467).build().is_ok());
+}
+
+#[test]
 fn numbers_that_stop_everything_are_refused() {
     assert_eq!(refused(|builder| builder.with_batch_size(0)).0, "with_batch_size");
     assert_eq!(refused(|builder| builder.with_max_batch_events(0)).0, "with_max_batch_events");

@@ -208,6 +208,7 @@ fn values_of_the_wrong_kind_are_refused_and_secrets_not_shown() {
         r#"{"bufferSize": -1}"#,
         r#"{"bufferSize": "1"}"#,
         r#"{"maxPostBytes": 1.5}"#,
+        r#"{"maxGetBytes": 20468}"#,
         r#"{"connectionTimeout": null}"#,
         r#"{"encodeBase64": "yes"}"#,
         r#"{"contexts": true}"#,

@@ -10,7 +10,7 @@ use super::builder::{Hooks, Transport};
 use super::decide::is_version;
 use super::id_service::IdService;
 use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
-use super::protocol::{FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
+use super::protocol::{FIXED_BYTES, Limits, MAX_GET_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_LINE, SnowplowProtocol};
 use super::{Anonymity, IdentityLifetime, Method, SnowplowExporterBuilder, StateStorage};
 use crate::clock::Source;
 use crate::error::BuildError;
@@ -111,11 +111,24 @@ fn check_transport(transport: &Transport) -> Result<(), BuildError> {
         let fix = format!("a collector takes at most {MAX_REQUEST_BYTES} bytes; use less");
         return Err(refuse("with_max_post_bytes", &transport.max_post_bytes, &fix));
     }
-    positive("with_max_get_bytes", transport.max_get_bytes, "use some thousands, at most 20480")?;
+    positive("with_max_get_bytes", transport.max_get_bytes, "use some thousands")?;
+    if let Some(fix) = too_long_for_a_get(transport.max_get_bytes) {
+        return Err(refuse("with_max_get_bytes", &transport.max_get_bytes, &fix));
+    }
     if transport.schedule_delay > LONGEST {
         return Err(refuse("with_schedule_delay", &transport.schedule_delay, "use at most a day"));
     }
     Ok(())
+}
+
+/// What to do about a URL limit that lets through what no collector reads.
+pub(super) fn too_long_for_a_get(bytes: usize) -> Option<String> {
+    (bytes > MAX_GET_BYTES).then(|| {
+        format!(
+            "a collector reads request lines of {MAX_REQUEST_LINE} bytes, `GET` and `HTTP/1.1` included; use at most \
+             {MAX_GET_BYTES}: what is longer goes by POST"
+        )
+    })
 }
 
 /// What events say, checked and completed.
