@@ -139,10 +139,32 @@ fn a_session_id_that_no_session_has_refuses_its_record_and_no_other() {
 #[test]
 fn a_user_id_that_cannot_be_sent_is_left_out_and_counted() {
     let mapper = mapper();
-    let sent = sent(&mapper, &in_session("visit", &[("user.id", "a\u{7f}".into())])).expect("it is sent");
-    assert_eq!(value(&sent, "uid"), None);
-    assert_eq!(value(&sent, "sid"), Some("s 1"));
-    assert_eq!(counted(&mapper, Loss::EventField), 1);
+    let bad = [AnyValue::from("a\u{7f}"), "".into(), "x".repeat(256).into(), AnyValue::Double(1.0)];
+    for key in ["user.id", "enduser.id"] {
+        for id in &bad {
+            let sent = sent(&mapper, &in_session("visit", &[(key, id.clone())])).expect("it is sent");
+            assert_eq!((value(&sent, "uid"), value(&sent, key)), (None, None), "{key} {id:?}");
+            assert_eq!(value(&sent, "sid"), Some("s 1"));
+        }
+    }
+    assert_eq!(counted(&mapper, Loss::EventField), 2 * bad.len() as u64);
+    let both = [("user.id", AnyValue::from("a\nb")), ("enduser.id", "eve".into())];
+    let sent = sent(&mapper, &in_session("visit", &both)).expect("it is sent");
+    let own = ["uid", "user.id", "enduser.id"].map(|name| value(&sent, name));
+    assert_eq!(own, [None, None, Some("eve")], "another user than the one who was meant is none");
+}
+
+#[test]
+fn an_empty_user_id_is_none_beside_that_of_the_older_convention() {
+    let mapper = mapper();
+    let mut record = in_session("visit", &[("user.id", "".into())]);
+    record.set_body([("enduser.id", "eve")].into_iter().collect());
+    for record in [record, in_session("visit", &[("enduser.id", "eve".into()), ("user.id", "".into())])] {
+        let sent = sent(&mapper, &record).expect("it is sent");
+        let own = ["uid", "user.id", "enduser.id"].map(|name| value(&sent, name));
+        assert_eq!(own, [Some("eve"), None, None]);
+    }
+    assert_eq!(mapper.losses.read().total(), 0);
 }
 
 #[test]
