@@ -319,15 +319,24 @@ fn records_older_than_opentracker_keeps_are_dropped_or_sent_and_counted_either_w
 #[test]
 fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing_of_the_session() {
     let mapper = mapper();
-    let attributes: [(&str, AnyValue); 6] = [
+    let person = || AnyValue::from_iter([("id", "ada")]);
+    let attributes: [(&str, AnyValue); 13] = [
         ("user.id", "ada".into()),
         ("user.email", "ada@example.com".into()),
+        ("user", person()),
         ("enduser.id", "ada".into()),
         ("app.installation.id", "i1".into()),
+        ("device.id", "d1".into()),
+        ("client.address", "192.0.2.1".into()),
+        ("source.address", "192.0.2.1".into()),
+        ("network.peer.address", "192.0.2.1".into()),
         ("session.previous_id", "s0".into()),
+        ("session.reason", "timeout".into()),
+        ("otel_session.index", 7.into()),
         ("user_agent.original", "curl".into()),
     ];
-    let record = in_session("visit", &attributes);
+    let mut record = in_session("visit", &attributes);
+    record.set_body(AnyValue::from_iter([("enduser", person())]));
     let names = |anonymity| {
         let sent = sent_as(&mapper, &record, anonymity).expect("it is sent");
         sent.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
@@ -335,8 +344,10 @@ fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing
     let always = ["si", "ti", "t_ms", "event_id", "proxy", "user_agent.original"];
     assert_eq!(names(Anonymity::Full), always);
     let session = names(Anonymity::SessionOnly);
-    assert!(always.iter().chain(&["sid", "session.previous_id"]).all(|name| session.iter().any(|it| it == name)));
-    assert_eq!(session.len(), always.len() + 2, "{session:?}");
+    let shown = ["sid", "session.reason", "otel_session.index"];
+    assert!(always.iter().chain(&shown).all(|name| session.iter().any(|it| it == name)), "{session:?}");
+    assert_eq!(session.len(), always.len() + shown.len(), "{session:?}");
+    assert_eq!(names(Anonymity::Off).len(), always.len() + attributes.len() + 1, "all of them, and the body's");
     assert_eq!(mapper.losses.read().total(), 0, "it was wished, so nothing is lost");
 }
 
