@@ -49,6 +49,9 @@ impl Endpoint {
         if url.fragment().is_some() {
             return Err(refuse("an endpoint has no fragment; take away the # and what follows it"));
         }
+        if url.port() == Some(0) {
+            return Err(refuse("nothing listens on port 0; name the collector's port, from 1 to 65535"));
+        }
         Ok(Self { setting, base: url.as_str().trim_end_matches('/').to_owned(), https: url.scheme() == "https" })
     }
 
@@ -157,6 +160,8 @@ mod tests {
             "ftp://host",
             "file:///etc/passwd",
             "host:99999",
+            "host:0",
+            "http://host:0/prefix",
             "host:port",
             "http://user@host",
             "http://user:secret@host/",

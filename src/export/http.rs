@@ -166,6 +166,9 @@ fn plain(connect_timeout: Duration) -> Plain {
 
 /// Reads a reply to its end, and keeps its beginning: a reply that ends too early is a failure, and a connection is used
 /// again only when it has been emptied.
+///
+/// Of a reply that is too long nothing is kept and the rest is not read, which closes the connection: its status has come
+/// and decides. If it were a failure, a collector that always answers at length would get the same events for ever.
 async fn read<B>(mut body: B) -> Result<Bytes, HttpError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -178,7 +181,7 @@ where
         let Ok(mut chunk) = frame.map_err(|error| explained(&error))?.into_data() else { continue };
         seen = seen.saturating_add(chunk.len());
         if seen > MAX_READ {
-            return Err(format!("the reply is longer than {MAX_READ} bytes").into());
+            return Ok(Bytes::new());
         }
         if kept.is_empty() {
             chunk.truncate(MAX_KEPT);
@@ -215,7 +218,7 @@ pub(crate) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// What is kept of a reply's body, in bytes.
 const MAX_KEPT: usize = 64 * 1024;
-/// What is read of it before the connection is given up, in bytes.
+/// What is read of it before the rest and the connection are given up, in bytes.
 const MAX_READ: usize = 1024 * 1024;
 /// When a silent connection is asked whether it is still there, and when an unused one is closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -30,6 +30,8 @@ pub mod opentracker;
 #[cfg(any(feature = "opentracker", feature = "snowplow"))]
 mod opt_out;
 mod outbox;
+#[cfg(any(feature = "opentracker", feature = "snowplow"))]
+mod personal;
 mod report;
 mod retry;
 #[cfg(feature = "snowplow")]

@@ -202,6 +202,20 @@ fn the_returned_event_id_is_told_with_ours_and_nonsense_is_not() {
 }
 
 #[test]
+fn a_reply_that_is_too_long_delivers_its_event_and_tells_no_id() {
+    let padded = format!("4454d621-e056-4afc-bb5b-063a3f98e4a7{}", " ".repeat(2 << 20));
+    let (sink, calls) = sink(move |_| Reply::ok(padded.clone()));
+    let told = Arc::<AtomicU64>::default();
+    let heard = Arc::clone(&told);
+    let exporter =
+        builder(&sink.endpoint()).on_event_id(move |_, _| _ = heard.fetch_add(1, Ordering::AcqRel)).build().unwrap();
+    export(&exporter, &[visit("s", &[]), visit("s", &[])]).unwrap();
+    let report = exporter.shutdown(LONG);
+    assert_eq!((report.delivered, report.pending, report.dropped.total()), (2, 0, 0));
+    assert_eq!((calls.lock().unwrap().len(), told.load(Ordering::Acquire)), (2, 0));
+}
+
+#[test]
 fn an_event_keeps_its_id_and_its_client_time_through_retries_and_a_record_id_makes_it_repeatable() {
     let failures = AtomicU64::new(0);
     let (sink, calls) =

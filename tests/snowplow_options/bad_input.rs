@@ -22,9 +22,17 @@ fn refused(configure: impl FnOnce(SnowplowExporterBuilder) -> SnowplowExporterBu
 
 #[test]
 fn an_endpoint_without_a_host_is_refused() {
-    for endpoint in
-        ["", "http://", "https:///path", "http://:80", "/path", "http://u:p@host", "http://host?a=b", "ftp://host"]
-    {
+    for endpoint in [
+        "",
+        "http://",
+        "https:///path",
+        "http://:80",
+        "/path",
+        "http://u:p@host",
+        "http://host?a=b",
+        "ftp://host",
+        "h:0",
+    ] {
         let built = SnowplowExporter::builder().with_endpoint(endpoint).build();
         let Err(BuildError::Setting { setting: "with_endpoint", .. }) = built else { panic!("{endpoint}: {built:?}") };
     }
@@ -58,6 +66,14 @@ fn a_byte_limit_below_one_envelope_is_refused() {
 }
 
 #[test]
+fn a_url_limit_beyond_what_a_collector_reads_is_refused() {
+    let (setting, message) = refused(|builder| builder.with_max_get_bytes(20_468));
+    assert_eq!(setting, "with_max_get_bytes");
+    assert!(message.contains("20468") && message.contains("at most 20467"), "{message}");
+    assert!(SnowplowExporter::builder().with_endpoint("http://127.0.0.1:1").with_max_get_bytes(20_467).build().is_ok());
+}
+
+#[test]
 fn numbers_that_stop_everything_are_refused() {
     assert_eq!(refused(|builder| builder.with_batch_size(0)).0, "with_batch_size");
     assert_eq!(refused(|builder| builder.with_max_batch_events(0)).0, "with_max_batch_events");
@@ -85,7 +101,7 @@ fn texts_that_snowplow_would_fail_events_for_are_refused() {
     for vendor in ["", "com acme", "com/acme", "com.äcme"] {
         assert_eq!(refused(|builder| builder.with_vendor(vendor)).0, "with_vendor");
     }
-    for version in ["", "1", "1-0", "0-0-0", "1-0-0-0", "1-x-0"] {
+    for version in ["", "1", "1-0", "0-0-0", "1-0-0-0", "1-x-0", "01-0-0", "1-00-0", "1-0-01"] {
         let style = EventStyle::SchemaPerName { vendor: "com.acme".to_owned(), version: version.to_owned() };
         assert_eq!(refused(|builder| builder.with_event_style(style)).0, "with_event_style");
     }
@@ -130,7 +146,12 @@ fn paths_ports_and_services_that_lead_nowhere_are_refused() {
     }
     let twice = Collector::new("http://127.0.0.1:80").with_port(81);
     assert_eq!(refused(|builder| builder.with_collector(twice)).0, "Collector::with_port");
-    assert_eq!(refused(|builder| builder.with_id_service("http://")).0, "with_id_service");
+    let (setting, message) = refused(|builder| builder.with_collector(Collector::new("http://127.0.0.1").with_port(0)));
+    assert_eq!(setting, "Collector::with_port");
+    assert!(message.contains("65535"), "{message}");
+    for service in ["http://", "http://127.0.0.1:0/id"] {
+        assert_eq!(refused(|builder| builder.with_id_service(service)).0, "with_id_service", "{service}");
+    }
 }
 
 #[test]

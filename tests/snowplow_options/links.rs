@@ -27,6 +27,9 @@ fn a_link_to_another_site_carries_the_user_and_the_time() {
         ("https://acme.de/?_sp", format!("https://acme.de/?{short}")),
         ("https://acme.de/?_spx=1", format!("https://acme.de/?_spx=1&{short}")),
         ("https://acme.de/?not_sp=1", format!("https://acme.de/?not_sp=1&{short}")),
+        ("https://acme.de/x?a=1&&b=2&", format!("https://acme.de/x?a=1&&b=2&&{short}")),
+        ("https://acme.de/x?&a=1&_sp=old.1&", format!("https://acme.de/x?&a=1&&{short}")),
+        ("https://acme.de/x?#top", format!("https://acme.de/x?{short}#top")),
     ] {
         assert_eq!(decorate_url(url, &link()), decorated, "{url}");
     }
@@ -55,6 +58,19 @@ fn links_that_lead_nowhere_else_are_left_alone() {
         assert_eq!(decorate_url(url, &on_a_page), url);
     }
     assert_ne!(decorate_url("https://sister.example/cart", &on_a_page), "https://sister.example/cart");
+}
+
+#[test]
+fn a_host_is_the_same_in_letters_and_in_punycode() {
+    for page in ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"] {
+        let on_a_page = link().with_page_host(page);
+        for url in ["https://bücher.example/cart", "https://xn--bcher-kva.example/cart"] {
+            assert_eq!(decorate_url(url, &on_a_page), url, "{page}");
+        }
+        assert_ne!(decorate_url("https://bucher.example/", &on_a_page), "https://bucher.example/");
+    }
+    let on_no_page = link().with_page_host("no host at all");
+    assert_ne!(decorate_url("https://acme.de/", &on_no_page), "https://acme.de/");
 }
 
 #[test]

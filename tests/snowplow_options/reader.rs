@@ -91,7 +91,8 @@ fn one_emitter_or_a_list_of_them_are_collectors() {
     let (first, second) = (Recorder::start(), Recorder::start());
     let arguments = format!(
         r#"{{"namespace": "reader-emitters", "emitters": [
-            "{}", {{"endpoint": "127.0.0.1", "protocol": "http", "port": {}, "method": "get", "batch_size": 1}}
+            {{"endpoint": "{}", "batch_size": 1}},
+            {{"endpoint": "127.0.0.1", "protocol": "http", "port": {}, "method": "get", "batch_size": 1}}
         ]}}"#,
         first.url(),
         second.port()
@@ -103,6 +104,98 @@ fn one_emitter_or_a_list_of_them_are_collectors() {
     assert_eq!(second.wait_requests(1)[0].method, "GET");
     let one = format!(r#"{{"namespace": "reader-emitter", "emitter": {{"endpoint": "{}"}}}}"#, second.url());
     assert!(SnowplowExporterBuilder::from_python_options(&one).unwrap().0.build().is_ok());
+}
+
+#[test]
+fn what_is_of_the_exporter_is_the_same_for_all_emitters_or_refused() {
+    let with = |first: &str, second: &str| {
+        let arguments = format!(
+            r#"{{"namespace": "t", "emitters": [{{"endpoint": "http://a"{first}}}, {{"endpoint": "http://b"{second}}}]}}"#
+        );
+        SnowplowExporterBuilder::from_python_options(&arguments)
+    };
+    for (key, one, another) in [
+        ("batch_size", "5", "7"),
+        ("byte_limit", "1000", "2000"),
+        ("buffer_capacity", "100", "200"),
+        ("request_timeout", "1", "[1, 2]"),
+        ("max_retry_delay_seconds", "1", "2"),
+        ("custom_retry_codes", r#"{"500": false}"#, r#"{"500": true}"#),
+    ] {
+        let [first, second] = [one, another].map(|value| format!(r#", "{key}": {value}"#));
+        for (first, second) in [(&first[..], &second[..]), (&first, ""), ("", &second)] {
+            let error = with(first, second).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")) && error.contains("an exporter for each"), "{error}");
+        }
+        assert!(with(&first, &first).is_ok(), "{key}");
+    }
+    // What is of a collector may differ, and null is the same as left out.
+    assert!(with(r#", "method": "get", "batch_size": null"#, r#", "port": 81"#).is_ok());
+    let unknown = with(r#", "batchsize": 5"#, "").unwrap_err().to_string();
+    assert!(unknown.contains("`emitter_config.batch_size`"), "{unknown}");
+}
+
+#[test]
+fn a_configuration_beside_emitters_is_what_they_do_not_say_themselves() {
+    let with = |arguments: &str| {
+        let arguments = format!(r#"{{"namespace": "t", "emitter_config": {{"batch_size": 5}}, {arguments}}}"#);
+        let read = SnowplowExporterBuilder::from_python_options(&arguments);
+        read.map(|(builder, _)| format!("{builder:?}")).map_err(|error| error.to_string())
+    };
+    let emitters = r#""emitters": ["http://a", {"endpoint": "http://b", "batch_size": 5}]"#;
+    assert!(with(emitters).unwrap().contains("batch_size: 5"));
+    assert!(with(r#""emitter": {"endpoint": "http://b", "batch_size": 7}"#).unwrap().contains("batch_size: 7"));
+    // The endpoint is an emitter of its own, and so is each of the two lists'.
+    for arguments in [
+        r#""endpoint": "http://a", "emitter": {"endpoint": "http://b", "batch_size": 7}"#,
+        r#""emitter": "http://a", "emitters": [{"endpoint": "http://b", "batch_size": 7}]"#,
+    ] {
+        let error = with(arguments).unwrap_err();
+        assert!(error.contains("5 and 7"), "{error}");
+    }
+}
+
+#[test]
+fn notes_of_emitters_are_told_once_each() {
+    let notes = |arguments: &str| {
+        let arguments = format!(r#"{{"namespace": "t", {arguments}}}"#);
+        let (_, notes) = SnowplowExporterBuilder::from_python_options(&arguments).unwrap();
+        notes.iter().map(|it| (it.option, it.verdict)).collect::<Vec<_>>()
+    };
+    let one = r#"{"endpoint": "http://a", "byte_limit": 1000}"#;
+    let note = [("emitter_config.byte_limit", Verdict::Adapted)];
+    assert_eq!(notes(&format!(r#""emitter": {one}"#)), note);
+    assert_eq!(notes(&format!(r#""emitters": [{one}, {one}]"#)), note);
+    assert_eq!(notes(&format!(r#""emitter_config": {{"byte_limit": 1000}}, "emitter": {one}"#)), note);
+}
+
+#[test]
+fn python_emitters_that_get_send_each_event_at_once() {
+    let get = |url: &str| format!(r#"{{"endpoint": "{url}", "method": "GET"}}"#);
+    let read = |arguments: &str| {
+        SnowplowExporterBuilder::from_python_options(&format!(r#"{{"namespace": "reader-get", {arguments}}}"#)).unwrap()
+    };
+    let sizes = |arguments: &str| {
+        let (builder, notes) = read(arguments);
+        let size = format!("{builder:?}").split("batch_size: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+        (size, notes.iter().map(|it| it.option).collect::<Vec<_>>())
+    };
+    let alone = |size: &str| (size.to_owned(), vec![]);
+    let (a, b) = (get("http://a"), get("http://b"));
+    assert_eq!(sizes(&format!(r#""emitters": [{a}, {b}]"#)), alone("1"));
+    assert_eq!(sizes(r#""endpoint": "http://a", "method": "get""#), alone("1"));
+    assert_eq!(sizes(r#""method": "get""#), alone("1"));
+    assert_eq!(sizes(r#""endpoint": "http://a", "method": "get", "emitter_config": {"batch_size": 3}"#), alone("3"));
+    assert_eq!(sizes(r#""endpoint": "http://a""#), alone("10"));
+    assert_eq!(sizes(r#""emitters": ["http://a", "http://b"]"#), alone("10"));
+    let mixed = sizes(&format!(r#""emitters": ["http://a", {b}]"#));
+    assert_eq!(mixed, ("10".to_owned(), vec!["emitter_config.batch_size"]));
+
+    let collector = Recorder::start();
+    let (builder, _) = read(&format!(r#""emitter": {}"#, get(&collector.url())));
+    let rig = Rig::around(collector, builder.with_schedule_delay(crate::requests::HOUR).build().unwrap());
+    rig.start(FIRST);
+    assert_eq!(rig.collector.wait_requests(1)[0].method, "GET");
 }
 
 #[test]
@@ -208,6 +301,7 @@ fn values_of_the_wrong_kind_are_refused_and_secrets_not_shown() {
         r#"{"bufferSize": -1}"#,
         r#"{"bufferSize": "1"}"#,
         r#"{"maxPostBytes": 1.5}"#,
+        r#"{"maxGetBytes": 20468}"#,
         r#"{"connectionTimeout": null}"#,
         r#"{"encodeBase64": "yes"}"#,
         r#"{"contexts": true}"#,

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What holds:
-//! - An event leaves the outbox only by a 2xx whose reply was read to its end, or by a drop that is counted by name.
+//! - An event leaves the outbox only by a 2xx whose reply was read to its end (or, by the default client, to 1 MiB, where
+//!   it stops reading), or by a drop that is counted by name.
 //! - After a failure nothing newer is sent before it: with one request in flight nothing at all, with several nothing of
 //!   the same lane.
 //! - Waits between attempts (backoff, `Retry-After`, the schedule delay) are boot time of the exporter's clock, in
@@ -47,7 +48,7 @@ pub(crate) trait Protocol: Send + Sync + 'static {
     /// The complete request, headers included; `now` is the wall time of this attempt, in nanoseconds since 1970.
     fn request(&self, parcels: &[Parcel], now: i64) -> http::Request<Bytes>;
 
-    /// A 2xx and its body, at most 64 kB of it.
+    /// A 2xx and its body, at most 64 kB of it; nothing of a body longer than 1 MiB.
     fn delivered(&self, parcels: &[Parcel], reply: &[u8]) {
         let _ = (parcels, reply);
     }

@@ -1,5 +1,7 @@
 //! How much events say about the user.
 
+use crate::export::personal::{is_of_session, is_personal};
+
 /// How much events say about the user: everything, only the session, or nothing.
 ///
 /// Opentracker itself knows no anonymous mode: what is not sent, it makes up. So without `uid` each session becomes a user of
@@ -8,8 +10,11 @@
 /// | | `uid` | `sid` | properties left out |
 /// |---|---|---|---|
 /// | [`Off`](Self::Off) (default) | sent | sent | none |
-/// | [`SessionOnly`](Self::SessionOnly) | no | sent | `user.*`, `enduser.*`, `app.installation.id`, `device.id`, `client.address`, `source.address` |
-/// | [`Full`](Self::Full) | no | no | these and `session.*` |
+/// | [`SessionOnly`](Self::SessionOnly) | no | sent | `user`, `user.*`, `enduser`, `enduser.*`, `app.installation.id`, `device.id`, `client.address`, `source.address`, `network.peer.address`, `session.previous_id` |
+/// | [`Full`](Self::Full) | no | no | these, `session.*` and `otel_session.index` |
+///
+/// They are left out as attributes of records, as entries of a body and as attributes of the resource, under whatever name
+/// they would be sent. What is named on purpose, by `with_property` or by a mapping, is sent.
 ///
 /// It can be switched while the exporter runs; an event that waits in the outbox was encoded in the mode it was accepted in,
 /// so the outbox never holds what is not to be sent.
@@ -36,13 +41,7 @@ impl Anonymity {
 
     /// Whether an attribute may become a property.
     pub(super) fn permits(self, key: &str) -> bool {
-        const IDENTITY: [&str; 4] = ["app.installation.id", "device.id", "client.address", "source.address"];
-        let of_user = || key.starts_with("user.") || key.starts_with("enduser.") || IDENTITY.contains(&key);
-        match self {
-            Self::Off => true,
-            Self::SessionOnly => !of_user(),
-            Self::Full => !of_user() && !key.starts_with("session."),
-        }
+        (self.names_users() || !is_personal(key)) && (self.names_sessions() || !is_of_session(key))
     }
 
     pub(super) fn to_number(self) -> u8 {

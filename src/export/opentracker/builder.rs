@@ -345,7 +345,7 @@ impl OpentrackerExporterBuilder {
     }
 
     /// Called with the id that Opentracker gave an event (its `eid`), after our own id of it (the property `event_id`). A
-    /// reply without a UUID tells nothing.
+    /// reply without a UUID, or of more than 1 MiB, tells nothing.
     pub fn on_event_id(mut self, callback: impl Fn(Uuid, &str) + Send + Sync + 'static) -> Self {
         self.hooks.on_event_id = Some(Arc::new(callback));
         self

@@ -12,6 +12,8 @@ pub(super) struct Ids {
     pub(super) session: Option<String>,
     /// Never alone on a record that has a session.
     pub(super) user: Option<String>,
+    /// The attribute that names the user, whether it could be sent as `uid` or not.
+    pub(super) user_from: Option<&'static str>,
     /// Ids that could not be sent as they are.
     pub(super) losses: u64,
     /// Whether the record has a session, sent or not.

@@ -164,34 +164,26 @@ impl Mapper {
                 return None;
             }
             // A user alone opens a session at Opentracker with every event.
-            let user = if self.user_without_session { self.user(record, anonymity) } else { Ok(None) };
-            let losses = u64::from(user.is_err());
-            return Some(Ids { user: user.unwrap_or_default(), losses, ..Ids::default() });
+            return Some(if self.user_without_session { record.user(anonymity) } else { Ids::default() });
         };
         let Some(session) = ids::session_id(session) else {
             self.losses.add(Loss::EventSessionId, 1);
             return None;
         };
-        let user = self.user(record, anonymity);
-        let losses = u64::from(user.is_err());
         let session = anonymity.names_sessions().then_some(session);
-        Some(Ids { session, user: user.unwrap_or_default(), losses, is_of_session: true })
-    }
-
-    /// The user to send, if there is one; an error if it cannot be sent.
-    fn user(&self, record: &Read<'_>, anonymity: Anonymity) -> Result<Option<String>, ()> {
-        let user = record.value(USER_ID).or_else(|| record.value(ENDUSER_ID)).filter(|_| anonymity.names_users());
-        user.map(|user| ids::user_id(user).ok_or(())).transpose()
+        Some(Ids { session, is_of_session: true, ..record.user(anonymity) })
     }
 
     fn properties(&self, record: &Read<'_>, ids: &Ids, resource: &Resource, anonymity: Anonymity) -> Properties {
         let Text { text: title, losses } = record.title();
         let mut properties = Properties::new(title.unwrap_or_default());
         properties.lose(losses);
+        // Or refused, and counted as that.
         let sent_already = |key: &str| match key {
             SESSION_ID => ids.is_of_session,
-            USER_ID => ids.user.is_some(),
-            ENDUSER_ID => ids.user.is_some() && record.value(USER_ID).is_none(),
+            // One that stands beside the attribute which names the user is empty.
+            USER_ID => ids.user_from.is_some(),
+            ENDUSER_ID => ids.user_from == Some(ENDUSER_ID),
             EVENT_NAME => record.is_named_by_attribute,
             _ => false,
         };
@@ -259,6 +251,19 @@ impl<'a> Read<'a> {
     /// A value by its key, from the attributes or else from the body's map.
     fn value(&self, key: &str) -> Option<&'a AnyValue> {
         attribute(self.record, key).or_else(|| self.body_map.get(key).copied())
+    }
+
+    /// The user to send, if there is one. An empty `user.id` leaves it to `enduser.id`.
+    fn user(&self, anonymity: Anonymity) -> Ids {
+        let given = |key| self.value(key).map(|value| (key, value));
+        let is_empty = |value: &AnyValue| matches!(value, AnyValue::String(text) if text.as_str().is_empty());
+        let user = match (given(USER_ID), given(ENDUSER_ID)) {
+            (Some((_, user)), Some(enduser)) if is_empty(user) => Some(enduser),
+            (user, enduser) => user.or(enduser),
+        };
+        let Some((key, value)) = user.filter(|_| anonymity.names_users()) else { return Ids::default() };
+        let user = ids::user_id(value);
+        Ids { losses: u64::from(user.is_none()), user, user_from: Some(key), ..Ids::default() }
     }
 
     fn is_lifecycle(&self) -> bool {

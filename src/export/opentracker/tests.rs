@@ -139,10 +139,32 @@ fn a_session_id_that_no_session_has_refuses_its_record_and_no_other() {
 #[test]
 fn a_user_id_that_cannot_be_sent_is_left_out_and_counted() {
     let mapper = mapper();
-    let sent = sent(&mapper, &in_session("visit", &[("user.id", "a\u{7f}".into())])).expect("it is sent");
-    assert_eq!(value(&sent, "uid"), None);
-    assert_eq!(value(&sent, "sid"), Some("s 1"));
-    assert_eq!(counted(&mapper, Loss::EventField), 1);
+    let bad = [AnyValue::from("a\u{7f}"), "".into(), "x".repeat(256).into(), AnyValue::Double(1.0)];
+    for key in ["user.id", "enduser.id"] {
+        for id in &bad {
+            let sent = sent(&mapper, &in_session("visit", &[(key, id.clone())])).expect("it is sent");
+            assert_eq!((value(&sent, "uid"), value(&sent, key)), (None, None), "{key} {id:?}");
+            assert_eq!(value(&sent, "sid"), Some("s 1"));
+        }
+    }
+    assert_eq!(counted(&mapper, Loss::EventField), 2 * bad.len() as u64);
+    let both = [("user.id", AnyValue::from("a\nb")), ("enduser.id", "eve".into())];
+    let sent = sent(&mapper, &in_session("visit", &both)).expect("it is sent");
+    let own = ["uid", "user.id", "enduser.id"].map(|name| value(&sent, name));
+    assert_eq!(own, [None, None, Some("eve")], "another user than the one who was meant is none");
+}
+
+#[test]
+fn an_empty_user_id_is_none_beside_that_of_the_older_convention() {
+    let mapper = mapper();
+    let mut record = in_session("visit", &[("user.id", "".into())]);
+    record.set_body([("enduser.id", "eve")].into_iter().collect());
+    for record in [record, in_session("visit", &[("enduser.id", "eve".into()), ("user.id", "".into())])] {
+        let sent = sent(&mapper, &record).expect("it is sent");
+        let own = ["uid", "user.id", "enduser.id"].map(|name| value(&sent, name));
+        assert_eq!(own, [Some("eve"), None, None]);
+    }
+    assert_eq!(mapper.losses.read().total(), 0);
 }
 
 #[test]
@@ -297,15 +319,24 @@ fn records_older_than_opentracker_keeps_are_dropped_or_sent_and_counted_either_w
 #[test]
 fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing_of_the_session() {
     let mapper = mapper();
-    let attributes: [(&str, AnyValue); 6] = [
+    let person = || AnyValue::from_iter([("id", "ada")]);
+    let attributes: [(&str, AnyValue); 13] = [
         ("user.id", "ada".into()),
         ("user.email", "ada@example.com".into()),
+        ("user", person()),
         ("enduser.id", "ada".into()),
         ("app.installation.id", "i1".into()),
+        ("device.id", "d1".into()),
+        ("client.address", "192.0.2.1".into()),
+        ("source.address", "192.0.2.1".into()),
+        ("network.peer.address", "192.0.2.1".into()),
         ("session.previous_id", "s0".into()),
+        ("session.reason", "timeout".into()),
+        ("otel_session.index", 7.into()),
         ("user_agent.original", "curl".into()),
     ];
-    let record = in_session("visit", &attributes);
+    let mut record = in_session("visit", &attributes);
+    record.set_body(AnyValue::from_iter([("enduser", person())]));
     let names = |anonymity| {
         let sent = sent_as(&mapper, &record, anonymity).expect("it is sent");
         sent.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
@@ -313,8 +344,10 @@ fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing
     let always = ["si", "ti", "t_ms", "event_id", "proxy", "user_agent.original"];
     assert_eq!(names(Anonymity::Full), always);
     let session = names(Anonymity::SessionOnly);
-    assert!(always.iter().chain(&["sid", "session.previous_id"]).all(|name| session.iter().any(|it| it == name)));
-    assert_eq!(session.len(), always.len() + 2, "{session:?}");
+    let shown = ["sid", "session.reason", "otel_session.index"];
+    assert!(always.iter().chain(&shown).all(|name| session.iter().any(|it| it == name)), "{session:?}");
+    assert_eq!(session.len(), always.len() + shown.len(), "{session:?}");
+    assert_eq!(names(Anonymity::Off).len(), always.len() + attributes.len() + 1, "all of them, and the body's");
     assert_eq!(mapper.losses.read().total(), 0, "it was wished, so nothing is lost");
 }
 

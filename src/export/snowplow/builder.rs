@@ -264,7 +264,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// The most bytes of a GET's URL; 16,384 by default: a collector's limit is 20,480. What is longer goes by POST.
+    /// The most bytes of a GET's URL; 16,384 by default. What is longer goes by POST. More than 20,467 are refused: with
+    /// method and version that is the longest request line that a collector reads.
     pub fn with_max_get_bytes(mut self, bytes: usize) -> Self {
         self.transport.max_get_bytes = bytes;
         self

@@ -30,7 +30,7 @@ impl Collector {
         Self { endpoint: Address(endpoint.into()), ..Self::default() }
     }
 
-    /// Its port, where the endpoint does not name it: the Python emitter's `port`.
+    /// Its port, where the endpoint does not name it: the Python emitter's `port`. Zero is refused.
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -152,16 +152,16 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 
 /// `host/prefix` or a URL, with this port.
 fn with_port(address: &Address, port: u16) -> Result<String, BuildError> {
+    let refuse = |fix: String| BuildError::Setting { setting: "Collector::with_port", value: port.to_string(), fix };
+    if port == 0 {
+        return Err(refuse("nothing listens on port 0; use the collector's, from 1 to 65535".to_owned()));
+    }
     let endpoint = address.0.as_str();
     let (scheme, rest) = endpoint.split_once("://").map_or(("", endpoint), |(scheme, rest)| (scheme, rest));
     let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
     let named = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
     if named {
-        return Err(BuildError::Setting {
-            setting: "Collector::with_port",
-            value: port.to_string(),
-            fix: format!("the endpoint {address:?} names a port already; name it once"),
-        });
+        return Err(refuse(format!("the endpoint {address:?} names a port already; name it once")));
     }
     let separator = if scheme.is_empty() { "" } else { "://" };
     Ok(format!("{scheme}{separator}{host}:{port}{path}"))

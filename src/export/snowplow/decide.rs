@@ -128,11 +128,16 @@ fn is_schema(schema: &str) -> bool {
     let is_name = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let numbers: Vec<_> = version.split('-').collect();
-    is_name(&vendor.replace('.', "_"))
-        && is_name(name)
-        && is_name(format)
-        && numbers.len() == 3
-        && numbers.into_iter().all(is_number)
+    is_name(&vendor.replace('.', "_")) && is_name(name) && is_name(format) && is_version(version)
+}
+
+/// Whether Iglu could have a schema of this version: MODEL-REVISION-ADDITION, the model from 1, no zeros before a number.
+pub(super) fn is_version(text: &str) -> bool {
+    let is_number = |text: &&str| {
+        (1..=9).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+    };
+    let numbers: Vec<_> = text.split('-').collect();
+    numbers.len() == 3 && numbers.iter().all(is_number) && numbers[0] != "0"
 }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use url::Url;
+use url::{Host, Url};
 
 use crate::clock::to_nanos;
 use crate::error::BuildError;
@@ -43,7 +43,7 @@ pub struct CrossDomainLink {
     app_id: String,
     platform: String,
     reason: String,
-    host: Option<String>,
+    host: Option<Host>,
 }
 
 impl CrossDomainLink {
@@ -101,10 +101,11 @@ impl CrossDomainLink {
         self
     }
 
-    /// Names the host of the page that holds the link, so that links within the site stay untouched.
+    /// Names the host of the page that holds the link, so that links within the site stay untouched. Case makes no
+    /// difference, nor whether an international name is in letters or in punycode. What is no host is that of no link.
     #[must_use]
     pub fn with_page_host(mut self, host: impl Into<String>) -> Self {
-        self.host = Some(host.into());
+        self.host = Host::parse(&host.into()).ok();
         self
     }
 
@@ -132,23 +133,25 @@ impl CrossDomainLink {
 /// decorated: `javascript:`, `mailto:`, `tel:` and relative links come back untouched.
 #[must_use]
 pub fn decorate_url(url: &str, link: &CrossDomainLink) -> String {
-    if !leads_elsewhere(url, link.host.as_deref()) {
+    if !leads_elsewhere(url, link.host.as_ref()) {
         return url.to_owned();
     }
     let (rest, fragment) = url.split_once('#').map_or((url, None), |(rest, fragment)| (rest, Some(fragment)));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Without text there are no pairs, not an empty one.
+    let pairs = (!query.is_empty()).then(|| query.split('&')).into_iter().flatten();
     let value = link.value();
     let ours = format!("{NAME}={}", utf8_percent_encode(&value, QUERY_VALUE));
-    let kept = query.split('&').filter(|it| !it.is_empty() && it.split('=').next() != Some(NAME));
+    let kept = pairs.filter(|it| it.split('=').next() != Some(NAME));
     let query = kept.chain([ours.as_str()]).collect::<Vec<_>>().join("&");
     let fragment = fragment.map(|it| format!("#{it}")).unwrap_or_default();
     format!("{path}?{query}{fragment}")
 }
 
-fn leads_elsewhere(url: &str, page: Option<&str>) -> bool {
+fn leads_elsewhere(url: &str, page: Option<&Host>) -> bool {
     let Ok(parsed) = Url::parse(url.trim()) else { return false };
-    let Some(host) = parsed.host_str().filter(|host| !host.is_empty()) else { return false };
-    matches!(parsed.scheme(), "http" | "https") && !page.is_some_and(|page| page.eq_ignore_ascii_case(host))
+    let Some(host) = parsed.host().map(|host| host.to_owned()) else { return false };
+    matches!(parsed.scheme(), "http" | "https") && page != Some(&host)
 }
 
 /// A part that stands in the value as it is.

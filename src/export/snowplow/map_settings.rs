@@ -129,7 +129,7 @@ pub enum EventStyle {
     SchemaPerName {
         /// The vendor of the schemas, of letters, digits, `.`, `-` and `_`.
         vendor: String,
-        /// Their version, such as `1-0-0`.
+        /// Their version, such as `1-0-0`: three numbers without leading zeros, the first from 1.
         version: String,
     },
     /// Structured events (`e=se`), which need no schema and work on every pipeline.

@@ -1,5 +1,7 @@
 //! Names that only this bridge knows: attributes that are named after Snowplow's fields, and schemas of Snowplow's own.
 
+pub(super) use crate::export::personal::{is_of_session, is_personal};
+
 /// An attribute of this prefix and a field's protocol key sets that field: `snowplow.page`, `snowplow.tz`.
 pub(super) const FIELD_PREFIX: &str = "snowplow.";
 
@@ -32,23 +34,3 @@ pub(super) const CONTEXTS: &str = "iglu:com.snowplowanalytics.snowplow/contexts/
 pub(super) const CLIENT_SESSION: &str = "iglu:com.snowplowanalytics.snowplow/client_session/jsonschema/1-0-2";
 pub(super) const APPLICATION: &str = "iglu:com.snowplowanalytics.snowplow/application/jsonschema/1-0-0";
 pub(super) const BROWSER_CONTEXT: &str = "iglu:com.snowplowanalytics.snowplow/browser_context/jsonschema/2-0-0";
-
-/// Whether an attribute says who the user is: it stands in no event that does not name its user.
-pub(super) fn is_personal(key: &str) -> bool {
-    const OTHERS: [&str; 8] = [
-        crate::semconv::APP_INSTALLATION_ID,
-        crate::semconv::SESSION_PREVIOUS_ID,
-        crate::semconv::CLIENT_ADDRESS,
-        "device.id",
-        "enduser",
-        "network.peer.address",
-        "source.address",
-        "user",
-    ];
-    key.starts_with("user.") || key.starts_with("enduser.") || OTHERS.contains(&key)
-}
-
-/// Whether an attribute says which session it is: it stands in no event that does not name its session.
-pub(super) fn is_of_session(key: &str) -> bool {
-    key.starts_with("session.") || key == crate::semconv::OTEL_SESSION_INDEX
-}

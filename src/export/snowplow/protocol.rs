@@ -167,6 +167,13 @@ pub(super) const ANONYMOUS: &str = "sp-anonymous";
 /// What a collector takes in one body; an event that is larger than this is dropped by name.
 pub(super) const MAX_REQUEST_BYTES: usize = 1_000_000;
 
+/// The longest URL of a GET. A collector answers a longer request line than it reads with a 414, which no attempt after it
+/// would get past; method and version stand in that line, too.
+pub(super) const MAX_GET_BYTES: usize = MAX_REQUEST_LINE - "GET  HTTP/1.1".len();
+
+/// The longest request line that a collector reads.
+pub(super) const MAX_REQUEST_LINE: usize = 20_480;
+
 /// What a POST costs beside its events. The comma that the last event does without is taken off here.
 pub(super) const FIXED_BYTES: usize = ENVELOPE.len() + END.len() - 1;
 

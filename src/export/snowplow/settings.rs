@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::{Hooks, Transport};
+use super::decide::is_version;
 use super::id_service::IdService;
 use super::map_settings::{EventStyle, MapSettings, StorageMechanism};
-use super::protocol::{FIXED_BYTES, Limits, MAX_REQUEST_BYTES, SnowplowProtocol};
+use super::protocol::{FIXED_BYTES, Limits, MAX_GET_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_LINE, SnowplowProtocol};
 use super::{Anonymity, IdentityLifetime, Method, SnowplowExporterBuilder, StateStorage};
 use crate::clock::Source;
 use crate::error::BuildError;
@@ -110,11 +111,24 @@ fn check_transport(transport: &Transport) -> Result<(), BuildError> {
         let fix = format!("a collector takes at most {MAX_REQUEST_BYTES} bytes; use less");
         return Err(refuse("with_max_post_bytes", &transport.max_post_bytes, &fix));
     }
-    positive("with_max_get_bytes", transport.max_get_bytes, "use some thousands, at most 20480")?;
+    positive("with_max_get_bytes", transport.max_get_bytes, "use some thousands")?;
+    if let Some(fix) = too_long_for_a_get(transport.max_get_bytes) {
+        return Err(refuse("with_max_get_bytes", &transport.max_get_bytes, &fix));
+    }
     if transport.schedule_delay > LONGEST {
         return Err(refuse("with_schedule_delay", &transport.schedule_delay, "use at most a day"));
     }
     Ok(())
+}
+
+/// What to do about a URL limit that lets through what no collector reads.
+pub(super) fn too_long_for_a_get(bytes: usize) -> Option<String> {
+    (bytes > MAX_GET_BYTES).then(|| {
+        format!(
+            "a collector reads request lines of {MAX_REQUEST_LINE} bytes, `GET` and `HTTP/1.1` included; use at most \
+             {MAX_GET_BYTES}: what is longer goes by POST"
+        )
+    })
 }
 
 /// What events say, checked and completed.
@@ -193,12 +207,12 @@ fn identifier(setting: &'static str, value: &str) -> Result<(), BuildError> {
 }
 
 fn check_version(version: &str) -> Result<(), BuildError> {
-    let parts: Vec<_> = version.split('-').collect();
-    let number = |it: &&str| !it.is_empty() && it.len() <= 9 && it.bytes().all(|byte| byte.is_ascii_digit());
-    if parts.len() == 3 && parts.iter().all(number) && parts[0].parse() != Ok(0_u32) {
+    if is_version(version) {
         return Ok(());
     }
-    Err(refuse("with_event_style", &version, "a schema's version is MODEL-REVISION-ADDITION, such as `1-0-0`"))
+    let fix =
+        "a schema's version is MODEL-REVISION-ADDITION, such as `1-0-0`: the model from 1, no zeros before a number";
+    Err(refuse("with_event_style", &version, fix))
 }
 
 fn positive(setting: &'static str, value: usize, hint: &str) -> Result<(), BuildError> {

@@ -92,7 +92,6 @@ fn every_fault_of_the_network_keeps_the_events_under_their_ids() {
         Answer::Garbage(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n".to_vec()),
         Answer::Never,
         Answer::NeverEnds(200),
-        Answer::Long(200, 3 << 20),
     ];
     for fault in faults {
         let mut rig = rig(|plan| plan.settings.request_timeout = Duration::from_millis(300));
@@ -123,6 +122,27 @@ fn a_2xx_is_a_success_whatever_it_says_and_its_reply_is_kept_up_to_64_kb() {
     assert_eq!(lengths, [6, 0, 64 * 1024]);
     let connections: Vec<u64> = rig.server.received().iter().map(|it| it.connection).collect();
     assert_eq!(connections, [0; 3], "a reply is read to its end");
+}
+
+#[test]
+fn a_status_counts_however_long_its_reply_is() {
+    let mut rig = rig(|_| ());
+    rig.server.script([Answer::Long(200, 3 << 20), Answer::Long(400, 3 << 20), Answer::Long(503, 3 << 20)]);
+    for _ in 0..3 {
+        rig.accept(1);
+        rig.settle();
+    }
+    let told = [
+        Told::Delivered(vec![0], 200),
+        Told::Failed(vec![1], Some(400), false),
+        Told::Failed(vec![2], Some(503), true),
+    ];
+    assert_eq!(rig.told(), told);
+    rig.advance(A_SECOND);
+    assert_eq!((rig.pending(), rig.lost(Loss::EventRejected)), (0, 1));
+    assert_eq!(rig.protocol.replies.lock()[0], b"", "what was not read to its end says nothing");
+    let connections: Vec<u64> = rig.server.received().iter().map(|it| it.connection).collect();
+    assert_eq!(connections, [0, 1, 2, 3], "what is left of it is not waited for");
 }
 
 #[test]

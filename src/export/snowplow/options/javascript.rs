@@ -8,6 +8,7 @@ use super::Read::{Apply, Code, Ignore, Refuse, Within};
 use super::Verdict::{Adapted, Adopted, NoEffect, Refused};
 use super::{Applied, Given, TrackerOption, endpoint, method, namespace, row};
 use crate::export::delivery::CONNECT_TIMEOUT;
+use crate::export::snowplow::settings::too_long_for_a_get;
 use crate::export::snowplow::{Anonymity, IdentityLifetime, Platform, SnowplowExporterBuilder, StateStorage};
 
 /// Every option, those of `newTracker` first, then those that came after its document, then its calls.
@@ -57,7 +58,7 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
         "maxGetBytes",
         Adopted,
         "with_max_get_bytes",
-        "of the whole URL; a longer one goes by POST; 16,384 by default",
+        "of the whole URL; a longer one goes by POST; 16,384 by default, 20,467 at most",
         Apply(max_get_bytes),
     ),
     row("crossDomainLinker", Adapted, "decorate_url", "call it with the links you choose", Code),
@@ -238,7 +239,8 @@ fn max_post_bytes(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applie
 }
 
 fn max_get_bytes(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_max_get_bytes(given.size()?))
+    let bytes = given.size()?;
+    too_long_for_a_get(bytes).map_or_else(|| Ok(builder.with_max_get_bytes(bytes)), Err)
 }
 
 fn cookie_lifetime(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {

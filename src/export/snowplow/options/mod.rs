@@ -3,14 +3,16 @@
 //!
 //! The rows of the tables [`javascript`] and [`python`] are the rows of the table in `docs/manual/snowplow.md`.
 
+mod emitters;
 mod javascript;
 mod python;
 mod value;
 
 use serde_json::{Map, Value};
 
-use super::{Collector, SnowplowExporterBuilder};
+use super::SnowplowExporterBuilder;
 use crate::error::BuildError;
+use emitters::{Arguments, Emitter};
 
 pub(super) use value::Given;
 
@@ -72,6 +74,8 @@ pub(super) enum Read {
     Refuse,
     /// An object whose options stand in the table, too.
     Within,
+    /// One collector or several.
+    Emitters,
 }
 
 /// A row of a table.
@@ -144,7 +148,7 @@ impl SnowplowExporterBuilder {
         options: &str,
     ) -> Result<(Self, Vec<OptionNote>), BuildError> {
         let builder = Self::default().with_namespace(namespace).with_endpoint(endpoint);
-        let mut reader = Reader { table: javascript::OPTIONS, source: "from_js_options", builder, notes: Vec::new() };
+        let mut reader = Reader::new(javascript::OPTIONS, "from_js_options", builder);
         reader.object("", &object("from_js_options", options)?)?;
         Ok((reader.builder, reader.notes))
     }
@@ -153,13 +157,20 @@ impl SnowplowExporterBuilder {
     /// object by their names; and notes on those that mean something else here or nothing. An `emitter` or each of `emitters`
     /// is a URL or an object of the arguments of the class `Emitter`.
     ///
+    /// `endpoint`, `port`, `protocol` and `method` are of the emitter; all else that it says is of the exporter here, and
+    /// all emitters must say it alike. What they leave out is as `emitter_config` has it. Without a `batch_size` it is 10,
+    /// or 1 where all of them send by GET, as the tracker has it; where some do, it is 10, with a note.
+    ///
     /// # Errors
-    /// When this is no JSON object, an argument is unknown, its value makes no sense, or it is refused.
+    /// When this is no JSON object, an argument is unknown, its value makes no sense, or it is refused; when emitters differ
+    /// in what is of the exporter.
     pub fn from_python_options(arguments: &str) -> Result<(Self, Vec<OptionNote>), BuildError> {
         // The trackers' own defaults are others than ours where that is of no harm; these two are what their users count on.
         let builder = Self::default().with_batch_size(10).with_base64(true);
-        let mut reader = Reader { table: python::OPTIONS, source: "from_python_options", builder, notes: Vec::new() };
-        reader.object("", &object("from_python_options", arguments)?)?;
+        let mut reader = Reader::new(python::OPTIONS, "from_python_options", builder);
+        let arguments = object("from_python_options", arguments)?;
+        reader.object("", &arguments)?;
+        reader.settle_emitters(&arguments)?;
         Ok((reader.builder, reader.notes))
     }
 }
@@ -169,9 +180,15 @@ struct Reader {
     source: &'static str,
     builder: SnowplowExporterBuilder,
     notes: Vec<OptionNote>,
+    /// What each emitter says of the exporter.
+    emitters: Vec<Arguments>,
 }
 
 impl Reader {
+    fn new(table: &'static [TrackerOption], source: &'static str, builder: SnowplowExporterBuilder) -> Self {
+        Self { table, source, builder, notes: Vec::new(), emitters: Vec::new() }
+    }
+
     fn object(&mut self, within: &str, options: &Map<String, Value>) -> Result<(), BuildError> {
         for (key, value) in options {
             let name = if within.is_empty() { key.clone() } else { format!("{within}.{key}") };
@@ -203,6 +220,13 @@ impl Reader {
                 let Value::Object(inner) = value else { return Err(refuse("give an object".to_owned())) };
                 return self.object(option.name, inner);
             }
+            Read::Emitters => {
+                for Emitter { collector, others } in Emitter::list(&Given(value)).map_err(refuse)? {
+                    self.builder = std::mem::take(&mut self.builder).with_collector(collector);
+                    self.emitters.push(others);
+                }
+                return Ok(());
+            }
             Read::Ignore => {}
             Read::Code | Read::Refuse if off => return Ok(()),
             Read::Code => {
@@ -220,48 +244,6 @@ impl Reader {
         let fix = nearest.map_or_else(String::new, |it| format!("there is no such option; the nearest is `{it}`"));
         BuildError::Setting { setting: self.source, value: format!("{:?}", clipped(name)), fix }
     }
-}
-
-/// A collector that an argument describes: a URL, or an object of the class `Emitter`.
-pub(super) fn emitter(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Result<SnowplowExporterBuilder, String> {
-    if let Some(endpoint) = given.0.as_str() {
-        return Ok(builder.with_endpoint(endpoint));
-    }
-    let Value::Object(arguments) = given.0 else {
-        return Err("give a URL, or an object of Emitter's arguments".to_owned());
-    };
-    let mut collector = match arguments.get("endpoint").and_then(Value::as_str) {
-        Some(endpoint) => Collector::new(endpoint),
-        None => return Err("an emitter needs its `endpoint`".to_owned()),
-    };
-    let mut common = Map::new();
-    for (key, value) in arguments {
-        match key.as_str() {
-            "endpoint" => {}
-            "port" => {
-                if !value.is_null() {
-                    let port = Given(value).number()?;
-                    let port = u16::try_from(port).ok().filter(|it| *it > 0);
-                    collector = collector.with_port(port.ok_or("a port is a number from 1 to 65535")?);
-                }
-            }
-            "protocol" => match value.as_str() {
-                Some("http") | Some("https") => {}
-                _ => return Err("the protocol is http or https".to_owned()),
-            },
-            "method" => collector = collector.with_method(Given(value).method()?),
-            _ => _ = common.insert(key.clone(), value.clone()),
-        }
-    }
-    if let (Some(protocol), Some(endpoint)) =
-        (arguments.get("protocol").and_then(Value::as_str), arguments.get("endpoint").and_then(Value::as_str))
-        && !endpoint.contains("://")
-    {
-        collector = collector.at(format!("{protocol}://{endpoint}"));
-    }
-    let mut reader = Reader { table: python::OPTIONS, source: "from_python_options", builder, notes: Vec::new() };
-    reader.object("emitter_config", &common).map_err(|error| error.to_string())?;
-    Ok(reader.builder.with_collector(collector))
 }
 
 fn object(setting: &'static str, text: &str) -> Result<Map<String, Value>, BuildError> {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::Read::{Apply, Code, Within};
+use super::Read::{Apply, Code, Emitters, Within};
 use super::Verdict::{Adapted, Adopted};
-use super::{Applied, Given, TrackerOption, emitter, endpoint, method, namespace, row};
+use super::{Applied, Given, TrackerOption, endpoint, method, namespace, row};
 use crate::export::snowplow::{SnowplowExporterBuilder, Subject};
 
 /// Every argument, by the class or function that takes it.
@@ -32,7 +32,13 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
         Code,
     ),
     row("emitter_config", Adopted, "", "an object of the arguments below", Within),
-    row("emitter_config.batch_size", Adopted, "with_batch_size", "zero is refused", Apply(batch_size)),
+    row(
+        "emitter_config.batch_size",
+        Adopted,
+        "with_batch_size",
+        "zero is refused; 10 by default, and 1 where all emitters send by GET",
+        Apply(batch_size),
+    ),
     row("emitter_config.on_success", Adopted, "on_request_success", "after any 2xx, with the events' ids", Code),
     row("emitter_config.on_failure", Adopted, "on_request_failure", "with status and will_retry", Code),
     row("emitter_config.byte_limit", Adapted, "with_flush_bytes", "real bytes; starts a request", Apply(byte_limit)),
@@ -66,8 +72,14 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
         Apply(capacity),
     ),
     row("emitter_config.max_retry_delay_seconds", Adopted, "RetryPolicy::with_max_delay", "", Apply(max_delay)),
-    row("emitters", Adopted, "with_collector", "one or a list, each with its own queue", Apply(emitters)),
-    row("emitter", Adopted, "with_collector", "what the document's sample calls `emitters`", Apply(emitters)),
+    row(
+        "emitters",
+        Adopted,
+        "with_collector",
+        "one or a list, each with its own queue; in all but endpoint, port, protocol and method they must be alike",
+        Emitters,
+    ),
+    row("emitter", Adopted, "with_collector", "what the document's sample calls `emitters`", Emitters),
     row("port", Adopted, "Collector::with_port", "of an emitter", Code),
     row("protocol", Adopted, "with_endpoint", "of an emitter; a part of the URL", Code),
     row("get_tracker", Adopted, "snowplow::get", "a call", Code),
@@ -142,7 +154,7 @@ fn base64(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
 }
 
 fn batch_size(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    Ok(builder.with_batch_size(given.size()?))
+    Ok(if given.0.is_null() { builder } else { builder.with_batch_size(given.size()?) })
 }
 
 fn byte_limit(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
@@ -169,12 +181,4 @@ fn capacity(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
 fn max_delay(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
     let delay = given.seconds()?;
     Ok(builder.change_retry(|it| it.with_max_delay(delay)))
-}
-
-fn emitters(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
-    match given.0 {
-        Value::Array(list) if list.is_empty() => Err("give at least one emitter".to_owned()),
-        Value::Array(list) => list.iter().try_fold(builder, |builder, one| emitter(builder, &Given(one))),
-        _ => emitter(builder, given),
-    }
 }

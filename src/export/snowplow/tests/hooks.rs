@@ -85,6 +85,27 @@ fn what_a_pipeline_could_not_read_is_left_out_and_counted() {
 }
 
 #[test]
+fn a_schema_has_the_versions_that_iglu_has() {
+    for (version, exists) in [
+        ("1-0-0", true),
+        ("12-30-400", true),
+        ("0-0-0", false),
+        ("01-0-0", false),
+        ("1-00-0", false),
+        ("1-0-01", false),
+        ("1-0", false),
+        ("1--0", false),
+        ("9999999999-0-0", false),
+    ] {
+        let schema = format!("iglu:com.acme/cart/jsonschema/{version}");
+        let mut bridge =
+            Bridge::new(mapping(move |_| Mapping::usual().with_entity(SelfDescribing::new(&schema, json!({})))));
+        assert_eq!(bridge.send_one(start(A, None)).entity("cart").is_some(), exists, "{version}");
+        assert_eq!(bridge.lost(Loss::EventField), u64::from(!exists), "{version}");
+    }
+}
+
+#[test]
 fn a_filter_or_mapping_that_panics_is_counted_and_gone_without() {
     let mut bridge = Bridge::new(MapSettings {
         filter: Some(Filter(Arc::new(|_| panic!("a filter's own mistake")))),
