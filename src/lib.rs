@@ -39,7 +39,7 @@ mod sessions;
 mod setup;
 mod stamp;
 mod sync;
-mod telemetry;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -19,6 +19,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExporter, LogProcessor, SdkLogRecord};
 
 use super::gone::Gone;
+use super::nested;
 use super::tally::Tally;
 use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
@@ -190,6 +191,9 @@ impl Publish for BatchPipeline {
 impl LogProcessor for SessionBatchLogProcessor {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
+        if nested::is_from_around(&self.sessions, data, instrumentation) {
+            return;
+        }
         if pipeline.gone.has_left() {
             return pipeline.emit_late_comer(data, instrumentation);
         }

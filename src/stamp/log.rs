@@ -13,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::gone::Gone;
 use super::late::LateLogs;
+use super::nested;
 use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
 use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
@@ -305,6 +306,7 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
     fn publish_through(&self, record: Option<u64>) -> Turn {
         self.queue.publish(record, |record| {
             let emitted = catch_unwind(AssertUnwindSafe(|| {
+                let _publishing = nested::publishing(&self.sessions);
                 self.inner.emit(&mut record.to_log(), lifecycle_scope());
             }));
             if emitted.is_err() {
@@ -343,6 +345,9 @@ impl<P: LogProcessor + 'static> Publish for LogPipeline<P> {
 impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         let pipeline = &self.pipeline;
+        if nested::is_from_around(&self.sessions, data, instrumentation) {
+            return;
+        }
         if pipeline.gone.has_left() {
             return pipeline.emit_late_comer(data, instrumentation);
         }

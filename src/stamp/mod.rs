@@ -5,6 +5,7 @@ mod first;
 mod gone;
 mod late;
 mod log;
+mod nested;
 mod span;
 mod tally;
 

@@ -8,7 +8,7 @@ use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::LoggerProvider as _;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::{
-    BatchConfigBuilder, LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider,
+    BatchConfigBuilder, LogBatch, LogExporter as _, LogProcessor, SdkLogRecord, SdkLoggerProvider, SimpleLogProcessor,
 };
 use otel_session::testing::{CapturedLogs, ManualClock};
 use otel_session::{Loss, Sessions};
@@ -484,4 +484,32 @@ fn law_11_a_flush_among_those_who_emit_counts_nothing_as_lost_that_arrives() {
     provider.force_flush().unwrap();
     assert_eq!(lines(&logs).iter().filter(|line| !line.is_lifecycle()).count(), 80_000);
     assert_eq!(sessions.losses().total(), 0, "{}", sessions.losses());
+}
+
+#[test]
+fn law_3_a_processor_that_is_wrapped_twice_publishes_every_record_once() {
+    let build: [fn(&Sessions, CapturedLogs) -> SdkLoggerProvider; 2] = [
+        |sessions, logs| {
+            let inner = sessions.batch_log_processor(logs);
+            SdkLoggerProvider::builder().with_log_processor(sessions.log_processor(inner)).build()
+        },
+        |sessions, logs| {
+            let inner = sessions.log_processor(SimpleLogProcessor::new(logs));
+            SdkLoggerProvider::builder().with_log_processor(sessions.log_processor(inner)).build()
+        },
+    ];
+    for build in build {
+        let (_clock, sessions) = bare();
+        let logs = CapturedLogs::default();
+        let provider = build(&sessions, logs.clone());
+        let logger = provider.logger("test");
+        emit(&logger, "one", None);
+        sessions.rotate();
+        emit(&logger, "two", None);
+        provider.shutdown().unwrap();
+        let lines = lines(&logs);
+        assert_lawful(&lines);
+        let expected = ["session.start", "one", "session.end", "session.start", "two", "session.end"];
+        assert_eq!(events(&lines), expected);
+    }
 }
