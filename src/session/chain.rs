@@ -121,12 +121,7 @@ impl Chain {
         boundary: i64,
     ) -> EndedSession {
         let ended_at = ended_at.max(live.snapshot.started_at);
-        if live.wall_set_back(now) {
-            self.history.discard();
-        }
-        self.history.close(&live.snapshot, boundary, now.boot);
-        // So that a step between this session and the next can be told.
-        live.set_offset(now.offset());
+        self.history.close(&live.snapshot, boundary, now);
         self.boundary = boundary;
         self.floor = boundary.max(ended_at);
         self.live = None;
@@ -149,11 +144,7 @@ impl Chain {
         losses: &LossCounters,
         user_ids: bool,
     ) -> Session {
-        if self.last.is_some_and(|last| last.wall_set_back(now)) {
-            // Between the sessions: the times to come lie before the old boundary, and are not the old session's.
-            self.history.discard();
-            self.boundary = self.boundary.min(now.wall);
-        }
+        self.heed_wall(now);
         let previous_id = if self.linked { self.last.map(|last| last.snapshot.id) } else { None };
         let id = self.take_id(losses, user_ids);
         // A trigger without a real time (0 is what a record without one is exported with) says nothing.
@@ -173,7 +164,9 @@ impl Chain {
         let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
         let latest_end = self.settings.max_duration.map_or(i64::MAX, |max| started_boot.saturating_add(max));
         let limits = Limits { timeout: self.timeout(), window_from: now.boot, latest_end };
-        let live = publishable(Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset()));
+        let remembered = self.history.offset();
+        let live = Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset(), remembered);
+        let live = publishable(live);
         self.live = Some(live);
         self.linked = true;
         Session(&live.snapshot)
@@ -223,10 +216,7 @@ impl Chain {
         self.user_id = user_id.map(id::leak);
         let user_id = self.user_id;
         if let Some(live) = self.live {
-            if live.wall_set_back(now) {
-                self.history.discard();
-            }
-            self.history.close(&live.snapshot, now.wall, now.boot);
+            self.history.close(&live.snapshot, now.wall, now);
         }
         self.replace_live(|live| (Snapshot { user_id, ..live.snapshot }, now.wall, live.limits));
     }
@@ -236,14 +226,20 @@ impl Chain {
         let Some(live) = self.live else { return };
         let Some(last) = live.close(|_| true) else { return };
         let (snapshot, from, limits) = change(live);
-        self.live = Some(publishable(Live::new(snapshot, live.record, from, limits, last, live.offset())));
+        let remembered = self.history.offset();
+        let live = Live::new(snapshot, live.record, from, limits, last, live.offset(), remembered);
+        self.live = Some(publishable(live));
     }
 
-    /// The wall clock was set back: what is remembered of before would answer for times that come again.
-    pub(crate) fn wall_set_back(&mut self, now: Moment) {
-        self.history.discard();
-        if let Some(live) = self.live {
-            live.set_offset(now.offset());
+    /// If the wall clock was set back, what is remembered of before would answer for times that come again.
+    pub(crate) fn heed_wall(&mut self, now: Moment) {
+        if !self.history.heed(now) {
+            return;
+        }
+        match self.live {
+            Some(live) => live.set_remembered(self.history.offset()),
+            // The times to come lie before the old boundary, and are not the old session's.
+            None => self.boundary = self.boundary.min(now.wall),
         }
     }
 

@@ -286,3 +286,104 @@ fn law_2_a_backward_step_that_a_rotation_notices_leaves_what_came_after_it() {
         assert_lawful(&rig.lines());
     }
 }
+
+/// Sessions of `u1` that no idleness ends.
+fn of_u1() -> Rig {
+    Rig::with(|builder| builder.with_inactivity_timeout(100_000 * SECOND).with_user_id("u1"))
+}
+
+#[test]
+fn law_2_a_step_back_to_before_a_change_of_user_discards_what_came_before_the_change() {
+    let rig = of_u1();
+    rig.log("first");
+    rig.clock.advance(10 * SECOND);
+    // Nothing but the change of user sees the clock ahead.
+    rig.clock.step_wall(epoch() + 3_600 * SECOND);
+    rig.sessions.set_user_id(Some("u2"));
+    rig.clock.step_wall(epoch() + 11 * SECOND);
+    rig.clock.advance(10 * SECOND);
+    rig.span_at("after", epoch() + 21 * SECOND);
+    let spans = rig.finished_spans();
+    assert_eq!(attribute(&spans[0].attributes, "user.id").as_deref(), Some("u2"));
+}
+
+#[test]
+fn law_2_a_step_back_before_a_change_of_user_leaves_what_came_after_the_step() {
+    let rig = of_u1();
+    rig.log("first");
+    rig.clock.step_wall(epoch() - 500 * SECOND);
+    rig.clock.advance(10 * SECOND);
+    rig.sessions.set_user_id(Some("u2"));
+    rig.clock.advance(10 * SECOND);
+    rig.log_at("late", epoch() - 495 * SECOND);
+    let lines = rig.lines();
+    assert_eq!(lines.last().unwrap().user_id.as_deref(), Some("u1"));
+}
+
+#[test]
+fn law_2_small_backward_steps_that_add_up_to_more_than_a_second_are_one() {
+    for active in [true, false] {
+        let rig = Rig::with(|builder| {
+            let activity = if active { Activity::EverySignal } else { Activity::Explicit };
+            builder.with_activity(activity)
+        });
+        rig.log("first");
+        rig.clock.advance(10 * SECOND);
+        let second = rig.sessions.rotate();
+        for _ in 0..9 {
+            rig.clock.step_wall(rig.clock.now() - Duration::from_millis(900));
+            rig.log("between");
+        }
+        rig.clock.advance(SECOND);
+        rig.span("after");
+        assert_eq!(rig.span_id("after").as_deref(), Some(second.id()));
+    }
+}
+
+#[test]
+fn law_2_small_backward_steps_with_a_session_each_add_up_too() {
+    let rig = Rig::new();
+    rig.log("first");
+    rig.clock.advance(10 * SECOND);
+    rig.sessions.rotate();
+    for _ in 0..8 {
+        rig.clock.step_wall(rig.clock.now() - Duration::from_millis(900));
+        rig.sessions.rotate();
+    }
+    let before = rig.sessions.current().unwrap();
+    rig.clock.advance(20 * SECOND);
+    rig.sessions.rotate();
+    // The first session, and others, had these times too, before the steps.
+    for millis in (2_850..10_000).step_by(50) {
+        rig.log_at("again", epoch() + Duration::from_millis(millis));
+        assert_eq!(rig.log_id("again").as_deref(), Some(before.id()), "{millis} ms");
+    }
+}
+
+#[test]
+fn law_2_a_step_back_is_seen_by_a_signal_although_the_clock_is_right_again_later() {
+    let rig = Rig::new();
+    rig.log("first");
+    rig.clock.advance(MINUTE);
+    let second = rig.sessions.rotate();
+    rig.clock.step_wall(epoch() + SECOND);
+    rig.log("a signal notices the step");
+    rig.clock.step_wall(epoch() + 2 * MINUTE);
+    rig.span_at("of both", epoch() + SECOND);
+    assert_eq!(rig.span_id("of both").as_deref(), Some(second.id()));
+}
+
+#[test]
+fn law_2_a_clock_that_went_ahead_and_came_back_between_two_changes_costs_no_history() {
+    let rig = Rig::new();
+    let first = rig.sessions.record_activity();
+    rig.clock.advance(MINUTE);
+    rig.sessions.rotate();
+    rig.clock.step_wall(epoch() + 60 * MINUTE);
+    rig.log("ahead");
+    rig.clock.step_wall(epoch() + 2 * MINUTE);
+    rig.log("back");
+    // No moment that is remembered came twice.
+    rig.log_at("late", epoch() + SECOND);
+    assert_eq!(rig.log_id("late").as_deref(), Some(first.id()));
+}
