@@ -136,7 +136,8 @@ impl Chain {
         self.linked = false;
     }
 
-    /// Starts a session, at its trigger's own time if that lies before now, never before the old deadline.
+    /// Starts a session, at its trigger's own time if that lies before now, never before the old deadline; now, if it would
+    /// be over by then.
     pub(crate) fn start(
         &mut self,
         now: Moment,
@@ -149,7 +150,7 @@ impl Chain {
         let id = self.take_id(losses, user_ids);
         // A trigger without a real time (0 is what a record without one is exported with) says nothing.
         let own_time = trigger.filter(|time| *time > 0).unwrap_or(now.wall);
-        let started_at = own_time.min(now.wall).max(self.floor);
+        let (started_at, latest_end) = self.start_and_latest_end(now, own_time);
         self.index += 1;
         self.records += 1;
         let snapshot = Snapshot {
@@ -160,9 +161,6 @@ impl Chain {
             user_id: self.user_id,
             installation_id: self.installation_id,
         };
-        // Where the wall clock was set back, the start lies ahead of it; the maximum counts from now all the same.
-        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
-        let latest_end = self.settings.max_duration.map_or(i64::MAX, |max| started_boot.saturating_add(max));
         let limits = Limits { timeout: self.timeout(), window_from: now.boot, latest_end };
         let remembered = self.history.offset();
         let live = Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset(), remembered);
@@ -170,6 +168,21 @@ impl Chain {
         self.live = Some(live);
         self.linked = true;
         Session(&live.snapshot)
+    }
+
+    /// When a session that is triggered now by something of `own_time` starts, on the wall clock, and its latest end, in boot
+    /// time. The maximum duration must not end it before anything was done in it: a record's own time, which may be any,
+    /// would then decide on expiry, and each record of a replayed log would be a session of its own.
+    fn start_and_latest_end(&self, now: Moment, own_time: i64) -> (i64, i64) {
+        let started_at = own_time.min(now.wall).max(self.floor);
+        let Some(max) = self.settings.max_duration else { return (started_at, i64::MAX) };
+        // Where the wall clock was set back, the start lies ahead of it; the maximum counts from now all the same.
+        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
+        match started_boot.saturating_add(max) {
+            // Nothing is lost of the order: the floor lies before the start that was too early.
+            over if over <= now.boot => (now.wall, now.boot.saturating_add(max)),
+            latest_end => (started_at, latest_end),
+        }
     }
 
     /// A valid id that differs from the last session's.

@@ -158,6 +158,49 @@ fn law_2_expiry_never_uses_a_records_times() {
 }
 
 #[test]
+fn law_2_no_record_is_so_old_that_the_session_it_starts_is_over() {
+    const MAX: Duration = Duration::from_secs(3_600);
+    type Trigger = fn(&Rig, std::time::SystemTime);
+    let triggers: [Trigger; 2] = [|rig, at| rig.log_at("trigger", at), |rig, at| rig.span_at("trigger", at)];
+    for trigger in triggers {
+        for (age, start) in [
+            (2 * MAX, epoch()),
+            (MAX, epoch()),
+            (MAX - Duration::from_nanos(1), epoch() - MAX + Duration::from_nanos(1)),
+        ] {
+            let rig = Rig::with(|builder| builder.with_inactivity_timeout(MINUTE).with_max_duration(MAX));
+            trigger(&rig, epoch() - age);
+            let session = rig.sessions.current().unwrap();
+            assert_eq!(session.started_at(), start);
+            // However many there are, they are the signals of one session.
+            for _ in 0..20 {
+                trigger(&rig, epoch() - age);
+            }
+            assert_eq!(rig.sessions.current(), Some(session));
+            let at = rig.log_id("trigger").or_else(|| rig.span_id("trigger")).unwrap();
+            assert_eq!(at, session.id());
+            assert_eq!(rig.lifecycle().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn law_2_after_a_long_night_a_late_record_starts_a_session_that_is_live() {
+    let rig = Rig::with(|builder| builder.with_max_duration(4 * TIMEOUT));
+    let evening = rig.sessions.record_activity();
+    assert!(rig.clock.advance(20 * TIMEOUT));
+    // The old deadline would be the start, and it lies further back than the maximum duration.
+    rig.log_at("late", epoch() + MINUTE);
+    let morning = rig.sessions.current().unwrap();
+    assert_eq!(morning.started_at(), rig.clock.now());
+    rig.log_at("in the night", epoch() + 2 * TIMEOUT);
+    assert_eq!(rig.sessions.current().as_ref(), Some(&morning));
+    assert_eq!(rig.log_id("late").as_deref(), Some(evening.id()));
+    assert_eq!(rig.log_id("in the night").as_deref(), Some(morning.id()));
+    assert_lawful(&rig.lines());
+}
+
+#[test]
 fn law_2_signals_that_are_no_activity_are_stamped_start_sessions_and_extend_none() {
     let rig = Rig::with(|builder| builder.with_activity(Activity::Explicit));
     rig.log("first");
