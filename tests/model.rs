@@ -201,10 +201,6 @@ impl Model {
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.deadline().is_some_and(|(deadline, ..)| deadline <= self.now)
-    }
-
     fn record(&mut self, record: Expected) {
         if self.pipes.iter().any(|pipe| pipe.attached) {
             self.pipes.iter_mut().filter(|pipe| pipe.attached).for_each(|pipe| pipe.lines.push(record.clone()));
@@ -308,6 +304,7 @@ impl Model {
     }
 
     fn attach(&mut self, pipeline: usize) {
+        self.end_if_due();
         let first = self.pipes.iter().all(|pipe| !pipe.attached);
         let pipe = &mut self.pipes[pipeline];
         pipe.attached = true;
@@ -610,10 +607,6 @@ proptest! {
         let mut run = Run::new(&settings);
         for op in ops {
             run.apply(op);
-            if matches!(op, Op::Log { .. } | Op::StartSpan(_) | Op::Attach) && run.model.is_due() {
-                // The keeper was woken, and ends what is over when it likes.
-                run.settle();
-            }
         }
         run.finish();
     }

@@ -224,10 +224,13 @@ impl<S: Sink> Current<S> {
         Some(snapshot)
     }
 
-    /// Runs `f` while no decision can be made, with the live session.
+    /// Runs `f` while no decision can be made, with the live session. One that is over ends first: whoever comes now must
+    /// not be told that it began.
     pub(crate) fn frozen<R>(&self, f: impl FnOnce(Option<&'static Live>, i64) -> R) -> R {
-        let chain = self.chain.lock();
-        f(chain.live, self.clock.moment().wall)
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
+        f(chain.live, now.wall)
     }
 
     /// Takes the lock, with an id of the user's generator at hand if `needed` says that one will be used.
