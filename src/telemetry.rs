@@ -26,7 +26,7 @@ pub enum Loss {
     Order,
     /// An ordinary log found the queue of the batch processor full. Counted at flush and shutdown.
     LogQueueFull,
-    /// A signal was older than the history: it carries the oldest id known.
+    /// A signal was older than the history: it carries the oldest id known, or the oldest user known of its session.
     HistoryForgotten,
     /// The id generator returned an id that is not valid, or repeated the previous one; an id of our own was used.
     InvalidId,

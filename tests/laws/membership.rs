@@ -291,6 +291,29 @@ fn law_2_the_history_never_holds_more_than_65_536_sessions() {
 }
 
 #[test]
+fn law_2_no_number_of_changes_of_the_user_makes_a_session_forgotten() {
+    let rig = Rig::with(|builder| builder.with_user_id("u"));
+    let first = rig.sessions.record_activity();
+    rig.clock.suspend(SECOND);
+    let second = rig.sessions.rotate();
+    for number in 0..140_000 {
+        if number % 10_000 == 0 {
+            rig.clock.suspend(SECOND);
+        }
+        rig.sessions.set_user_id(Some(if number % 2 == 0 { "v" } else { "u" }));
+    }
+    rig.log_at("of the first", epoch());
+    rig.log_at("youngest", rig.clock.now() - Duration::from_nanos(1));
+    assert_eq!(rig.log_id("of the first").as_deref(), Some(first.id()));
+    assert_eq!(rig.log_id("youngest").as_deref(), Some(second.id()));
+    assert_eq!(rig.sessions.losses().total(), 0);
+    // Which user the second session had when is another matter: what is not known any more is counted.
+    rig.log_at("of the second", epoch() + SECOND);
+    assert_eq!(rig.log_id("of the second").as_deref(), Some(second.id()));
+    assert_eq!(rig.sessions.losses().count(Loss::HistoryForgotten), 1);
+}
+
+#[test]
 fn law_2_a_backward_step_of_the_wall_clock_discards_the_history_before_it() {
     for noticed_by_signal in [true, false] {
         let rig = Rig::new();
