@@ -28,7 +28,7 @@ pub enum Loss {
     LogQueueFull,
     /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
     LogAfterShutdown,
-    /// A signal was older than the history: it carries the oldest id known.
+    /// A signal was older than the history: it carries the oldest id known, or the oldest user known of its session.
     HistoryForgotten,
     /// The id generator returned an id that is not valid, or repeated the previous one; an id of our own was used.
     InvalidId,
@@ -239,7 +239,7 @@ mod tests {
             counters.add(loss, place as u64);
         }
         let losses = counters.read();
-        assert_eq!(losses.count(Loss::InvalidScope), 12);
+        assert_eq!(losses.count(Loss::InvalidScope), 13);
         assert_eq!(losses.total(), (0..Loss::ALL.len() as u64).sum::<u64>());
         assert_eq!(Losses::default().to_string(), "none");
     }

@@ -161,8 +161,6 @@ struct Model {
     pipes: [Pipe; 2],
     backlog: Vec<Expected>,
     undelivered: u64,
-    /// A late trigger started a session that was over by then: the keeper may end it before the trigger is out.
-    stillborn: bool,
     spans: Vec<Vec<(Option<u64>, Option<u8>)>>,
 }
 
@@ -184,7 +182,6 @@ impl Model {
             pipes,
             backlog: Vec::new(),
             undelivered: 0,
-            stillborn: false,
             spans: Vec::new(),
         }
     }
@@ -202,10 +199,6 @@ impl Model {
             Some(max) if live.start + max <= idle => Some((live.start + max, "max_duration", live.start + max)),
             _ => Some((idle, "inactivity", live.last_activity)),
         }
-    }
-
-    fn is_due(&self) -> bool {
-        self.deadline().is_some_and(|(deadline, ..)| deadline <= self.now)
     }
 
     fn record(&mut self, record: Expected) {
@@ -244,10 +237,11 @@ impl Model {
         self.count += 1;
         let previous = self.last.as_ref().filter(|_| self.linked).map(|last| last.number);
         let start = own_time.unwrap_or(self.now).min(self.now).max(self.not_before);
+        // No session is over as it starts.
+        let start = if self.settings.max.is_some_and(|max| start + max <= self.now) { self.now } else { start };
         let (number, user) = (self.count, self.user);
         self.live = Some(Known { number, previous, user, start, last_activity: self.now, window_from: self.now });
         self.linked = true;
-        self.stillborn |= self.is_due();
         self.record(Expected::Start { session: number, previous, user, at: start, seen: self.now });
     }
 
@@ -315,6 +309,7 @@ impl Model {
     }
 
     fn attach(&mut self, pipeline: usize) {
+        self.end_if_due();
         let first = self.pipes.iter().all(|pipe| !pipe.attached);
         let pipe = &mut self.pipes[pipeline];
         pipe.attached = true;
@@ -546,7 +541,7 @@ impl Run {
         self.apply(Op::Detach(1));
         for (logs, pipe) in self.real.logs.iter().zip(&self.model.pipes) {
             let seen: Vec<_> = lines(logs).iter().map(expected).collect();
-            if self.model.settings.batched || self.model.stillborn {
+            if self.model.settings.batched {
                 // Logs of the session before and lifecycle records may trade places.
                 let split = |lines: &[Expected]| -> (Vec<_>, Vec<_>) {
                     lines.iter().cloned().partition(|line| matches!(line, Expected::Log { .. }))
@@ -617,10 +612,6 @@ proptest! {
         let mut run = Run::new(&settings);
         for op in ops {
             run.apply(op);
-            if matches!(op, Op::Log { .. } | Op::StartSpan(_) | Op::Attach) && run.model.is_due() {
-                // The keeper was woken, and ends what is over when it likes.
-                run.settle();
-            }
         }
         run.finish();
     }

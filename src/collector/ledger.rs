@@ -22,6 +22,8 @@ pub(super) struct Entry<'a> {
     pub(super) starts: Vec<&'a Log>,
     /// The `session.end` records, in the order of arrival.
     pub(super) ends: Vec<&'a Log>,
+    /// The `session.end` of whatever session came last from the same resource before the first start.
+    pub(super) end_before: Option<&'a Log>,
     pub(super) spans: usize,
     pub(super) events: usize,
     /// Logs other than the session's own start and end.
@@ -34,14 +36,20 @@ pub(super) struct Entry<'a> {
 impl<'a> Ledger<'a> {
     pub(super) fn of(stream: &'a Stream) -> Self {
         let mut ledger = Self { entries: Vec::new(), by_id: HashMap::new(), origins: Origins::default() };
+        let mut last_ends = HashMap::new();
         for log in stream.logs() {
             ledger.origins.learn(&log.resource);
             let Some(id) = log.session_id() else { continue };
+            let origin = ledger.origins.of(&log.resource);
             let entry = ledger.entry(id, &log.resource);
             entry.stretch(log.nanos());
             if log.is_session_start() {
+                if entry.starts.is_empty() {
+                    entry.end_before = last_ends.get(&origin).copied();
+                }
                 entry.starts.push(log);
             } else if log.is_session_end() {
+                last_ends.insert(origin, log);
                 entry.ends.push(log);
             } else {
                 entry.logs += 1;
@@ -87,6 +95,7 @@ impl<'a> Ledger<'a> {
                 id,
                 starts: Vec::new(),
                 ends: Vec::new(),
+                end_before: None,
                 spans: 0,
                 events: 0,
                 logs: 0,

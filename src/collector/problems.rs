@@ -100,7 +100,8 @@ pub enum Problem {
     },
     /// A signal that is older than the session it carries: its time (a span's start; a log's own time) lies before the end
     /// of the session before, or, where no end is known, a span started more than 100 ms before its session.
-    /// Times between an end and the next start belong to the next session and are no problem.
+    /// Times between an end and the next start belong to the next session and are no problem, also where the start is not
+    /// linked: then the end is the last that came from the same resource before it.
     #[non_exhaustive]
     SignalBeforeStart {
         /// The signal.
@@ -302,6 +303,11 @@ impl Judged<'_> {
             // The session may have begun unseen, any time after the end of the one before it.
             Some((_, end)) if self.nanos >= end.nanos() => return,
             Some((id, _)) => Some(id.to_owned()),
+            // A start that is not linked still follows the end before it, if that is of the same sessions. It may be of
+            // others in the same program: then it proves nothing against the signal.
+            None if entry.previous_id().is_none() && entry.end_before.is_some_and(|end| self.nanos >= end.nanos()) => {
+                return;
+            }
             None if self.kind == SignalKind::Span && by > UNSEEN_START => None,
             None => return,
         };

@@ -121,12 +121,7 @@ impl Chain {
         boundary: i64,
     ) -> EndedSession {
         let ended_at = ended_at.max(live.snapshot.started_at);
-        if live.wall_set_back(now) {
-            self.history.discard();
-        }
-        self.history.close(&live.snapshot, boundary, now.boot);
-        // So that a step between this session and the next can be told.
-        live.set_offset(now.offset());
+        self.history.close(&live.snapshot, boundary, now);
         self.boundary = boundary;
         self.floor = boundary.max(ended_at);
         self.live = None;
@@ -141,7 +136,8 @@ impl Chain {
         self.linked = false;
     }
 
-    /// Starts a session, at its trigger's own time if that lies before now, never before the old deadline.
+    /// Starts a session, at its trigger's own time if that lies before now, never before the old deadline; now, if it would
+    /// be over by then.
     pub(crate) fn start(
         &mut self,
         now: Moment,
@@ -149,16 +145,12 @@ impl Chain {
         losses: &LossCounters,
         user_ids: bool,
     ) -> Session {
-        if self.last.is_some_and(|last| last.wall_set_back(now)) {
-            // Between the sessions: the times to come lie before the old boundary, and are not the old session's.
-            self.history.discard();
-            self.boundary = self.boundary.min(now.wall);
-        }
+        self.heed_wall(now);
         let previous_id = if self.linked { self.last.map(|last| last.snapshot.id) } else { None };
         let id = self.take_id(losses, user_ids);
         // A trigger without a real time (0 is what a record without one is exported with) says nothing.
         let own_time = trigger.filter(|time| *time > 0).unwrap_or(now.wall);
-        let started_at = own_time.min(now.wall).max(self.floor);
+        let (started_at, latest_end) = self.start_and_latest_end(now, own_time);
         self.index += 1;
         self.records += 1;
         let snapshot = Snapshot {
@@ -169,14 +161,28 @@ impl Chain {
             user_id: self.user_id,
             installation_id: self.installation_id,
         };
-        // Where the wall clock was set back, the start lies ahead of it; the maximum counts from now all the same.
-        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
-        let latest_end = self.settings.max_duration.map_or(i64::MAX, |max| started_boot.saturating_add(max));
         let limits = Limits { timeout: self.timeout(), window_from: now.boot, latest_end };
-        let live = publishable(Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset()));
+        let remembered = self.history.offset();
+        let live = Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset(), remembered);
+        let live = publishable(live);
         self.live = Some(live);
         self.linked = true;
         Session(&live.snapshot)
+    }
+
+    /// When a session that is triggered now by something of `own_time` starts, on the wall clock, and its latest end, in boot
+    /// time. The maximum duration must not end it before anything was done in it: a record's own time, which may be any,
+    /// would then decide on expiry, and each record of a replayed log would be a session of its own.
+    fn start_and_latest_end(&self, now: Moment, own_time: i64) -> (i64, i64) {
+        let started_at = own_time.min(now.wall).max(self.floor);
+        let Some(max) = self.settings.max_duration else { return (started_at, i64::MAX) };
+        // Where the wall clock was set back, the start lies ahead of it; the maximum counts from now all the same.
+        let started_boot = started_at.saturating_sub(now.offset()).min(now.boot);
+        match started_boot.saturating_add(max) {
+            // Nothing is lost of the order: the floor lies before the start that was too early.
+            over if over <= now.boot => (now.wall, now.boot.saturating_add(max)),
+            latest_end => (started_at, latest_end),
+        }
     }
 
     /// A valid id that differs from the last session's.
@@ -223,10 +229,7 @@ impl Chain {
         self.user_id = user_id.map(id::leak);
         let user_id = self.user_id;
         if let Some(live) = self.live {
-            if live.wall_set_back(now) {
-                self.history.discard();
-            }
-            self.history.close(&live.snapshot, now.wall, now.boot);
+            self.history.close(&live.snapshot, now.wall, now);
         }
         self.replace_live(|live| (Snapshot { user_id, ..live.snapshot }, now.wall, live.limits));
     }
@@ -236,14 +239,20 @@ impl Chain {
         let Some(live) = self.live else { return };
         let Some(last) = live.close(|_| true) else { return };
         let (snapshot, from, limits) = change(live);
-        self.live = Some(publishable(Live::new(snapshot, live.record, from, limits, last, live.offset())));
+        let remembered = self.history.offset();
+        let live = Live::new(snapshot, live.record, from, limits, last, live.offset(), remembered);
+        self.live = Some(publishable(live));
     }
 
-    /// The wall clock was set back: what is remembered of before would answer for times that come again.
-    pub(crate) fn wall_set_back(&mut self, now: Moment) {
-        self.history.discard();
-        if let Some(live) = self.live {
-            live.set_offset(now.offset());
+    /// If the wall clock was set back, what is remembered of before would answer for times that come again.
+    pub(crate) fn heed_wall(&mut self, now: Moment) {
+        if !self.history.heed(now) {
+            return;
+        }
+        match self.live {
+            Some(live) => live.set_remembered(self.history.offset()),
+            // The times to come lie before the old boundary, and are not the old session's.
+            None => self.boundary = self.boundary.min(now.wall),
         }
     }
 

@@ -84,8 +84,8 @@ impl<S: Sink> Current<S> {
             let now = self.clock.moment();
             match live.touch(now, tick, active) {
                 Touched::Kept => return Some(live),
-                Touched::WallBack => self.chain.lock().wall_set_back(now),
-                Touched::Over => {}
+                // Decided under the lock.
+                Touched::WallBack | Touched::Over => {}
             }
         }
         let trigger = trigger();
@@ -93,6 +93,7 @@ impl<S: Sink> Current<S> {
         if chain.stopped {
             return chain.last;
         }
+        chain.heed_wall(now);
         // Only the one that closes the session may start the next: until it is closed, a signal that read the clock before
         // the deadline may still extend it.
         let ended = chain.end_if_due(now);
@@ -216,9 +217,7 @@ impl<S: Sink> Current<S> {
     fn remembered_at(&self, at: i64) -> Option<&'static Snapshot> {
         let mut chain = self.chain.lock();
         let now = self.clock.moment();
-        if chain.live.is_some_and(|live| live.wall_set_back(now)) {
-            chain.wall_set_back(now);
-        }
+        chain.heed_wall(now);
         let (snapshot, forgotten) = chain.snapshot_at(at)?;
         if forgotten {
             self.losses.add(Loss::HistoryForgotten, 1);
@@ -226,10 +225,13 @@ impl<S: Sink> Current<S> {
         Some(snapshot)
     }
 
-    /// Runs `f` while no decision can be made, with the live session.
+    /// Runs `f` while no decision can be made, with the live session. One that is over ends first: whoever comes now must
+    /// not be told that it began.
     pub(crate) fn frozen<R>(&self, f: impl FnOnce(Option<&'static Live>, i64) -> R) -> R {
-        let chain = self.chain.lock();
-        f(chain.live, self.clock.moment().wall)
+        let mut chain = self.chain.lock();
+        let now = self.clock.moment();
+        self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
+        f(chain.live, now.wall)
     }
 
     /// Takes the lock, with an id of the user's generator at hand if `needed` says that one will be used.

@@ -6,6 +6,7 @@
 //!
 //! The two ticks keep the shared cache line quiet: within one tick of the coarse clock only the first signal writes.
 
+use super::history::is_set_back;
 use super::policy::Limits;
 use super::snapshot::Snapshot;
 use crate::clock::Moment;
@@ -15,10 +16,6 @@ use crate::sync::{AtomicI64, Ordering};
 const CLOSED: i64 = i64::MAX;
 /// In place of a tick: none was seen yet.
 const NO_TICK: i64 = i64::MIN;
-/// A wall clock that is behind by more than this (nanoseconds, 1 s) was stepped back; less may be slewing.
-const STEP: i64 = 1_000_000_000;
-/// The offset between the clocks is stored again when it differs by more than the two readings can (nanoseconds).
-const JITTER: i64 = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -31,8 +28,11 @@ pub(crate) struct Live {
     last_activity: AtomicI64,
     active_tick: AtomicI64,
     seen_tick: AtomicI64,
-    /// Wall time minus boot time, as of the last activity.
+    /// Wall time minus boot time, as of the last activity: what the end of an idle session is told by.
     offset: AtomicI64,
+    /// The same as of what is remembered of the past ([`History::offset`](super::history::History::offset)): what a step
+    /// of the wall clock is told by. Not the activity's: a step may come between the two, on either side.
+    remembered: AtomicI64,
 }
 
 /// What became of a touch.
@@ -41,7 +41,7 @@ pub(crate) enum Touched {
     Kept,
     /// The session has ended or must be ended: decide under the lock.
     Over,
-    /// The session goes on, but the wall clock was set back.
+    /// The session goes on, but the wall clock was set back to before what is remembered.
     WallBack,
 }
 
@@ -53,6 +53,7 @@ impl Live {
         limits: Limits,
         last_activity: i64,
         offset: i64,
+        remembered: i64,
     ) -> Self {
         Self {
             snapshot,
@@ -63,6 +64,7 @@ impl Live {
             active_tick: AtomicI64::new(NO_TICK),
             seen_tick: AtomicI64::new(NO_TICK),
             offset: AtomicI64::new(offset),
+            remembered: AtomicI64::new(remembered),
         }
     }
 
@@ -88,14 +90,14 @@ impl Live {
                 Err(other) => last = other,
             }
         }
-        let offset = self.offset.load(Ordering::Relaxed);
-        if offset.saturating_sub(now.offset()) > STEP {
+        // Whoever read the clock before the last activity knows nothing newer of the wall clock.
+        if active && now.boot >= last {
+            self.offset.store(now.offset(), Ordering::Relaxed);
+        }
+        if is_set_back(self.remembered.load(Ordering::Relaxed), now) {
             return Touched::WallBack;
         }
         if active {
-            if offset.abs_diff(now.offset()) > JITTER.unsigned_abs() {
-                self.offset.store(now.offset(), Ordering::Relaxed);
-            }
             self.active_tick.store(tick, Ordering::Relaxed);
         }
         self.seen_tick.store(tick, Ordering::Relaxed);
@@ -123,16 +125,13 @@ impl Live {
         }
     }
 
+    /// Wall time minus boot time, as of the last activity.
     pub(crate) fn offset(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_offset(&self, offset: i64) {
-        self.offset.store(offset, Ordering::Relaxed);
-    }
-
-    /// Whether the wall clock was set back since the last activity.
-    pub(crate) fn wall_set_back(&self, now: Moment) -> bool {
-        self.offset().saturating_sub(now.offset()) > STEP
+    /// What was remembered is another past from now on. Called under the decision lock.
+    pub(crate) fn set_remembered(&self, offset: i64) {
+        self.remembered.store(offset, Ordering::Relaxed);
     }
 }

@@ -117,6 +117,27 @@ fn json_numbers_may_be_strings_or_numbers_and_null_is_absence() {
 }
 
 #[test]
+fn json_whole_numbers_may_have_a_fraction_of_zero_or_an_exponent() {
+    let collector = DevCollector::start().expect("a collector");
+    let http = collector.otlp_http_endpoint();
+    let send = |number: &str| {
+        let body = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"timeUnixNano":{number}}}]}}]}}]}}"#);
+        post(&http, "/v1/logs", "Content-Type: application/json\r\n", body.as_bytes()).status
+    };
+    let whole = ["1.0", "1e3", "1.5E1", "\"1.0\"", "\"1e3\"", "18446744073709551615", "-0.0"];
+    for number in whole {
+        assert_eq!(send(number), 200, "{number}");
+    }
+    let times: Vec<_> = collector.stream().logs().iter().map(|log| log.time_unix_nanos).collect();
+    assert_eq!(times, [1, 1_000, 15, 1, 1_000, u64::MAX, 0]);
+    let refused = ["1.5", "1e-1", "-1.0", "1e20", "1e300", "\"1.5\"", "\"NaN\"", "\"inf\"", "\" 5\"", "\"\""];
+    for number in refused {
+        assert_eq!(send(number), 400, "{number}");
+    }
+    assert_eq!(collector.stream().logs().len(), whole.len());
+}
+
+#[test]
 fn metrics_are_counted_and_not_kept() {
     let collector = DevCollector::start().expect("a collector");
     assert_eq!(post_protobuf(&collector.otlp_http_endpoint(), "/v1/metrics", &metrics_request()).status, 200);

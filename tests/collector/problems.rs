@@ -179,6 +179,25 @@ fn times_between_two_sessions_belong_to_the_later() {
 }
 
 #[test]
+fn times_between_an_unlinked_end_and_the_next_start_belong_to_the_later_too() {
+    let logs = [start("s1", None, 0), log("s1", 5), end("s1", "ended", 10), start("s2", None, 20), log("s2", 20)];
+    let mut with_event = span("s1", 5, 16);
+    with_event["events"] = json!([event("s2", 15)]);
+    assert_eq!(found(&logs, &[span("s2", 15, 16), span("s2", 10, 11), with_event]), [""; 0]);
+    let expected = "span #1 work carries session s2 but is 11s older than it";
+    assert_eq!(found(&logs, &[span("s2", 9, 16)]), [expected], "the first still ran");
+}
+
+#[test]
+fn an_end_of_another_resource_says_nothing_of_when_a_session_began() {
+    let collector = DevCollector::start().expect("a collector");
+    send_logs_of(&collector, "worker", &[start("s1", None, 0), end("s1", "ended", 10)]);
+    send_logs(&collector, &[start("s2", None, 20)]);
+    send_spans(&collector, &[span("s2", 15, 16)]);
+    assert_eq!(collector.stream().problems().len(), 1);
+}
+
+#[test]
 fn a_span_that_is_older_than_the_first_session_shows_that_the_start_came_after_it() {
     let mut late = clean_logs();
     late[0] = start("s1", None, 4);

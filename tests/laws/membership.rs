@@ -158,6 +158,49 @@ fn law_2_expiry_never_uses_a_records_times() {
 }
 
 #[test]
+fn law_2_no_record_is_so_old_that_the_session_it_starts_is_over() {
+    const MAX: Duration = Duration::from_secs(3_600);
+    type Trigger = fn(&Rig, std::time::SystemTime);
+    let triggers: [Trigger; 2] = [|rig, at| rig.log_at("trigger", at), |rig, at| rig.span_at("trigger", at)];
+    for trigger in triggers {
+        for (age, start) in [
+            (2 * MAX, epoch()),
+            (MAX, epoch()),
+            (MAX - Duration::from_nanos(1), epoch() - MAX + Duration::from_nanos(1)),
+        ] {
+            let rig = Rig::with(|builder| builder.with_inactivity_timeout(MINUTE).with_max_duration(MAX));
+            trigger(&rig, epoch() - age);
+            let session = rig.sessions.current().unwrap();
+            assert_eq!(session.started_at(), start);
+            // However many there are, they are the signals of one session.
+            for _ in 0..20 {
+                trigger(&rig, epoch() - age);
+            }
+            assert_eq!(rig.sessions.current(), Some(session));
+            let at = rig.log_id("trigger").or_else(|| rig.span_id("trigger")).unwrap();
+            assert_eq!(at, session.id());
+            assert_eq!(rig.lifecycle().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn law_2_after_a_long_night_a_late_record_starts_a_session_that_is_live() {
+    let rig = Rig::with(|builder| builder.with_max_duration(4 * TIMEOUT));
+    let evening = rig.sessions.record_activity();
+    assert!(rig.clock.advance(20 * TIMEOUT));
+    // The old deadline would be the start, and it lies further back than the maximum duration.
+    rig.log_at("late", epoch() + MINUTE);
+    let morning = rig.sessions.current().unwrap();
+    assert_eq!(morning.started_at(), rig.clock.now());
+    rig.log_at("in the night", epoch() + 2 * TIMEOUT);
+    assert_eq!(rig.sessions.current().as_ref(), Some(&morning));
+    assert_eq!(rig.log_id("late").as_deref(), Some(evening.id()));
+    assert_eq!(rig.log_id("in the night").as_deref(), Some(morning.id()));
+    assert_lawful(&rig.lines());
+}
+
+#[test]
 fn law_2_signals_that_are_no_activity_are_stamped_start_sessions_and_extend_none() {
     let rig = Rig::with(|builder| builder.with_activity(Activity::Explicit));
     rig.log("first");
@@ -248,6 +291,29 @@ fn law_2_the_history_never_holds_more_than_65_536_sessions() {
 }
 
 #[test]
+fn law_2_no_number_of_changes_of_the_user_makes_a_session_forgotten() {
+    let rig = Rig::with(|builder| builder.with_user_id("u"));
+    let first = rig.sessions.record_activity();
+    rig.clock.suspend(SECOND);
+    let second = rig.sessions.rotate();
+    for number in 0..140_000 {
+        if number % 10_000 == 0 {
+            rig.clock.suspend(SECOND);
+        }
+        rig.sessions.set_user_id(Some(if number % 2 == 0 { "v" } else { "u" }));
+    }
+    rig.log_at("of the first", epoch());
+    rig.log_at("youngest", rig.clock.now() - Duration::from_nanos(1));
+    assert_eq!(rig.log_id("of the first").as_deref(), Some(first.id()));
+    assert_eq!(rig.log_id("youngest").as_deref(), Some(second.id()));
+    assert_eq!(rig.sessions.losses().total(), 0);
+    // Which user the second session had when is another matter: what is not known any more is counted.
+    rig.log_at("of the second", epoch() + SECOND);
+    assert_eq!(rig.log_id("of the second").as_deref(), Some(second.id()));
+    assert_eq!(rig.sessions.losses().count(Loss::HistoryForgotten), 1);
+}
+
+#[test]
 fn law_2_a_backward_step_of_the_wall_clock_discards_the_history_before_it() {
     for noticed_by_signal in [true, false] {
         let rig = Rig::new();
@@ -285,4 +351,105 @@ fn law_2_a_backward_step_that_a_rotation_notices_leaves_what_came_after_it() {
         assert_eq!(rig.log_id("the next's").as_deref(), Some(next.id()));
         assert_lawful(&rig.lines());
     }
+}
+
+/// Sessions of `u1` that no idleness ends.
+fn of_u1() -> Rig {
+    Rig::with(|builder| builder.with_inactivity_timeout(100_000 * SECOND).with_user_id("u1"))
+}
+
+#[test]
+fn law_2_a_step_back_to_before_a_change_of_user_discards_what_came_before_the_change() {
+    let rig = of_u1();
+    rig.log("first");
+    rig.clock.advance(10 * SECOND);
+    // Nothing but the change of user sees the clock ahead.
+    rig.clock.step_wall(epoch() + 3_600 * SECOND);
+    rig.sessions.set_user_id(Some("u2"));
+    rig.clock.step_wall(epoch() + 11 * SECOND);
+    rig.clock.advance(10 * SECOND);
+    rig.span_at("after", epoch() + 21 * SECOND);
+    let spans = rig.finished_spans();
+    assert_eq!(attribute(&spans[0].attributes, "user.id").as_deref(), Some("u2"));
+}
+
+#[test]
+fn law_2_a_step_back_before_a_change_of_user_leaves_what_came_after_the_step() {
+    let rig = of_u1();
+    rig.log("first");
+    rig.clock.step_wall(epoch() - 500 * SECOND);
+    rig.clock.advance(10 * SECOND);
+    rig.sessions.set_user_id(Some("u2"));
+    rig.clock.advance(10 * SECOND);
+    rig.log_at("late", epoch() - 495 * SECOND);
+    let lines = rig.lines();
+    assert_eq!(lines.last().unwrap().user_id.as_deref(), Some("u1"));
+}
+
+#[test]
+fn law_2_small_backward_steps_that_add_up_to_more_than_a_second_are_one() {
+    for active in [true, false] {
+        let rig = Rig::with(|builder| {
+            let activity = if active { Activity::EverySignal } else { Activity::Explicit };
+            builder.with_activity(activity)
+        });
+        rig.log("first");
+        rig.clock.advance(10 * SECOND);
+        let second = rig.sessions.rotate();
+        for _ in 0..9 {
+            rig.clock.step_wall(rig.clock.now() - Duration::from_millis(900));
+            rig.log("between");
+        }
+        rig.clock.advance(SECOND);
+        rig.span("after");
+        assert_eq!(rig.span_id("after").as_deref(), Some(second.id()));
+    }
+}
+
+#[test]
+fn law_2_small_backward_steps_with_a_session_each_add_up_too() {
+    let rig = Rig::new();
+    rig.log("first");
+    rig.clock.advance(10 * SECOND);
+    rig.sessions.rotate();
+    for _ in 0..8 {
+        rig.clock.step_wall(rig.clock.now() - Duration::from_millis(900));
+        rig.sessions.rotate();
+    }
+    let before = rig.sessions.current().unwrap();
+    rig.clock.advance(20 * SECOND);
+    rig.sessions.rotate();
+    // The first session, and others, had these times too, before the steps.
+    for millis in (2_850..10_000).step_by(50) {
+        rig.log_at("again", epoch() + Duration::from_millis(millis));
+        assert_eq!(rig.log_id("again").as_deref(), Some(before.id()), "{millis} ms");
+    }
+}
+
+#[test]
+fn law_2_a_step_back_is_seen_by_a_signal_although_the_clock_is_right_again_later() {
+    let rig = Rig::new();
+    rig.log("first");
+    rig.clock.advance(MINUTE);
+    let second = rig.sessions.rotate();
+    rig.clock.step_wall(epoch() + SECOND);
+    rig.log("a signal notices the step");
+    rig.clock.step_wall(epoch() + 2 * MINUTE);
+    rig.span_at("of both", epoch() + SECOND);
+    assert_eq!(rig.span_id("of both").as_deref(), Some(second.id()));
+}
+
+#[test]
+fn law_2_a_clock_that_went_ahead_and_came_back_between_two_changes_costs_no_history() {
+    let rig = Rig::new();
+    let first = rig.sessions.record_activity();
+    rig.clock.advance(MINUTE);
+    rig.sessions.rotate();
+    rig.clock.step_wall(epoch() + 60 * MINUTE);
+    rig.log("ahead");
+    rig.clock.step_wall(epoch() + 2 * MINUTE);
+    rig.log("back");
+    // No moment that is remembered came twice.
+    rig.log_at("late", epoch() + SECOND);
+    assert_eq!(rig.log_id("late").as_deref(), Some(first.id()));
 }

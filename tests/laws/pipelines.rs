@@ -64,6 +64,31 @@ fn law_3_a_pipeline_that_attaches_late_gets_no_start_when_nothing_is_live() {
 }
 
 #[test]
+fn law_3_a_pipeline_that_attaches_after_a_session_was_over_gets_no_start_of_it() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        rig.sessions.record_activity();
+        rig.clock.suspend(2 * TIMEOUT);
+        let (provider, logs) = attach(kind, &rig.sessions);
+        assert!(rig.clock.advance(Duration::ZERO));
+        assert!(flushed(&provider, &logs).is_empty());
+        assert_eq!(events(&rig.lifecycle()), ["session.start", "session.end"]);
+        emit(&provider.logger("late"), "late", None);
+        assert_eq!(events(&flushed(&provider, &logs)), ["session.start", "late"]);
+
+        // The first pipeline of all gets both records, as the backlog that it is.
+        let (clock, sessions) = bare();
+        sessions.record_activity();
+        clock.suspend(2 * TIMEOUT);
+        let (provider, logs) = attach(kind, &sessions);
+        assert!(clock.advance(Duration::ZERO));
+        let lines = flushed(&provider, &logs);
+        assert_lawful(&lines);
+        assert_eq!(events(&lines), ["session.start", "session.end"]);
+    }
+}
+
+#[test]
 fn law_3_the_backlog_goes_to_the_first_pipeline_only() {
     for kind in KINDS {
         let (clock, sessions) = bare();

@@ -162,6 +162,34 @@ fn law_5_idle_time_is_immune_to_steps_of_the_wall_clock() {
 }
 
 #[test]
+fn law_5_the_last_activity_is_exact_however_little_the_wall_clock_was_stepped_before_it() {
+    for micros in [90, 1, 900_000] {
+        let rig = Rig::new();
+        rig.sessions.record_activity();
+        rig.clock.advance(MINUTE);
+        rig.clock.step_wall(rig.clock.now() + Duration::from_micros(micros));
+        rig.sessions.record_activity();
+        let last = rig.clock.now();
+        rig.clock.advance(TIMEOUT);
+        assert_eq!(chain(&rig)[1], ("inactivity".into(), last));
+    }
+}
+
+#[test]
+fn law_5_a_step_back_after_the_last_activity_moves_no_end() {
+    let rig = Rig::with(|builder| builder.with_activity(otel_session::Activity::Explicit));
+    rig.sessions.record_activity();
+    rig.clock.advance(MINUTE);
+    rig.sessions.rotate();
+    rig.clock.advance(MINUTE);
+    rig.sessions.record_activity();
+    rig.clock.step_wall(epoch() + 90 * Duration::from_secs(1));
+    rig.log("no activity, but it notices the step");
+    rig.clock.advance(TIMEOUT);
+    assert_eq!(chain(&rig)[3], ("inactivity".into(), epoch() + 2 * MINUTE));
+}
+
+#[test]
 fn law_5_start_end_and_next_start_stand_in_order_whatever_the_wall_clock_does() {
     let rig = Rig::with(with_max(HOUR));
     let steps = [DAY, HOUR, MINUTE, 3 * DAY, 10 * MINUTE, 2 * DAY, 500 * Duration::from_millis(1)];

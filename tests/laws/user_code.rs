@@ -51,6 +51,27 @@ fn law_7_an_observer_is_told_of_the_live_session_at_once_and_of_every_transition
 }
 
 #[test]
+fn law_7_an_observer_is_not_told_of_a_session_that_was_over_before_it_came() {
+    let rig = Rig::new();
+    let (earlier, seen_earlier) = channel();
+    rig.sessions.on_transition(move |transition| _ = earlier.send(transition.clone())).detach();
+    rig.sessions.record_activity();
+    rig.clock.suspend(2 * TIMEOUT);
+    assert_eq!(rig.sessions.current(), None);
+    let (told, seen) = channel();
+    rig.sessions.on_transition(move |transition| _ = told.send(transition.clone())).detach();
+    assert!(rig.clock.advance(Duration::ZERO));
+    assert!(seen.try_recv().is_err(), "neither of its start nor of its end");
+    let ends: Vec<_> = seen_earlier.try_iter().filter_map(|it| it.ended().map(|end| end.reason())).collect();
+    assert_eq!(ends, [EndReason::Inactivity], "who was there is told as ever");
+    let next = rig.sessions.record_activity();
+    assert!(rig.clock.advance(Duration::ZERO));
+    let told: Vec<_> = seen.try_iter().map(|it| (it.ended().is_some(), it.started().copied())).collect();
+    assert_eq!(told, [(false, Some(next))]);
+    assert_lawful(&rig.lines());
+}
+
+#[test]
 fn law_7_a_panicking_observer_is_counted_and_told_again() {
     let rig = Rig::new();
     let calls = Arc::new(AtomicU64::new(0));

@@ -1,5 +1,6 @@
 //! OTLP JSON, walked by hand: lowerCamelCase names, 64-bit numbers as strings or numbers, ids in hex, bytes in base64,
-//! enums as numbers. Unknown names are ignored and `null` is absence, as the protobuf JSON mapping has it.
+//! enums as numbers. Whole numbers may be written `1.0` or `1e3`, quoted or not. Unknown names are ignored and `null` is
+//! absence, as the protobuf JSON mapping has it.
 
 use serde_json::{Map, Value as Json};
 
@@ -177,6 +178,12 @@ fn double(number: &Json) -> Option<f64> {
     }
 }
 
+/// A whole number with a fraction of zero or an exponent: as near as a double comes, which is what other readers of the
+/// mapping make of it too. One so far below zero that it may have been rounded into the range is none.
+fn whole(number: f64) -> Option<i128> {
+    (number.fract() == 0.0 && number > i64::MIN as f64).then_some(number as i128)
+}
+
 #[derive(Clone, Copy)]
 struct Object<'a>(&'a Map<String, Json>);
 
@@ -198,8 +205,8 @@ impl<'a> Object<'a> {
     fn number<N: TryFrom<i128> + Default>(&self, name: &str) -> Result<N, Malformed> {
         let Some(value) = self.get(name) else { return Ok(N::default()) };
         let number = match value {
-            Json::Number(number) => number.as_i128(),
-            Json::String(text) => text.parse().ok(),
+            Json::Number(number) => number.as_i128().or_else(|| whole(number.as_f64()?)),
+            Json::String(text) => text.parse().ok().or_else(|| whole(text.parse().ok()?)),
             _ => None,
         };
         number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| wrong(name, "a whole number in range"))
