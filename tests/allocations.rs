@@ -69,7 +69,7 @@ fn reading_and_extending_a_session_allocates_nothing() {
     assert_eq!(count(|| _ = black_box(sessions.record_activity())), 0);
 }
 
-/// 188 on machines of 64 bits; `docs/manual/performance.md` quotes it.
+/// 196 on machines of 64 bits; `docs/manual/performance.md` quotes it.
 #[test]
 fn a_rotation_keeps_no_more_than_200_bytes_for_good() {
     let sessions = sessions();
