@@ -538,3 +538,35 @@ fn law_3_a_processor_that_is_wrapped_twice_publishes_every_record_once() {
         assert_eq!(events(&lines), expected);
     }
 }
+
+/// A processor that gives up waiting the first times, as the SDK's does after five seconds whatever its caller's patience.
+#[derive(Debug)]
+struct Impatient {
+    left: AtomicU64,
+}
+
+impl LogProcessor for Impatient {
+    fn emit(&self, _data: &mut SdkLogRecord, _scope: &InstrumentationScope) {}
+
+    fn force_flush(&self) -> OTelSdkResult {
+        let gives_up = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if gives_up { Err(OTelSdkError::Timeout(seconds(5))) } else { Ok(()) }
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn law_7_a_shutdown_asks_again_where_a_flush_gives_up_as_long_as_its_own_time_lasts() {
+    for (gives_up, timeout, fails) in [(3, 20, false), (4, 20, true), (1, 5, true), (0, 5, false), (u64::MAX, 60, true)]
+    {
+        let (_clock, sessions) = bare();
+        let inner = Impatient { left: AtomicU64::new(gives_up) };
+        let provider = SdkLoggerProvider::builder().with_log_processor(sessions.log_processor(inner)).build();
+        emit(&provider.logger("test"), "log", None);
+        let shut_down = sessions.shutdown(seconds(timeout));
+        assert_eq!(shut_down.is_err(), fails, "{gives_up} {timeout}: {shut_down:?}");
+    }
+}
