@@ -503,7 +503,7 @@ fn law_11_a_flush_among_those_who_emit_counts_nothing_as_lost_that_arrives() {
             });
         }
         while emitted.load(Ordering::Relaxed) < 80_000 {
-            provider.force_flush().unwrap();
+            let _ = provider.force_flush();
         }
     });
     provider.force_flush().unwrap();
