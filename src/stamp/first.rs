@@ -5,10 +5,10 @@
 //! sessions have seen the very span a moment before is not the first, now and for good, since processors never move. So the
 //! place is known before the first span ends.
 //!
-//! Processes in which only one `Sessions` has span processors pay one relaxed load a span.
+//! Each processor looks at its first [`LOOKS`] spans. Once all have, a span pays one relaxed load.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use opentelemetry::trace::Span as _;
@@ -22,6 +22,8 @@ use crate::sync::Mutex;
 pub(super) struct Stamper {
     own: Arc<Core>,
     first: OnceLock<Arc<Core>>,
+    /// How many spans it has looked at.
+    looks: AtomicU32,
 }
 
 impl Stamper {
@@ -31,21 +33,19 @@ impl Stamper {
         if !known.iter().any(|core| std::ptr::eq(core.as_ptr(), Arc::as_ptr(own))) {
             known.push(Arc::downgrade(own));
         }
-        if known.len() > 1 {
-            SEVERAL.store(true, Ordering::Relaxed);
-        }
-        Self { own: own.clone(), first: OnceLock::new() }
+        LOOKING.fetch_add(1, Ordering::Relaxed);
+        Self { own: own.clone(), first: OnceLock::new(), looks: AtomicU32::new(0) }
     }
 
     /// A span starts, and comes by here.
     #[inline]
     pub(super) fn span_starts(&self, span: &Span) {
-        if SEVERAL.load(Ordering::Relaxed) {
+        if LOOKING.load(Ordering::Relaxed) > 0 {
             self.look_before(span);
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn look_before(&self, span: &Span) {
         let this = Passing {
             span: u64::from_be_bytes(span.span_context().span_id().to_bytes()),
@@ -53,23 +53,46 @@ impl Stamper {
             core: Arc::as_ptr(&self.own).addr(),
         };
         let before = PASSING.replace(this);
-        if (before.span, before.place) != (this.span, this.place) {
+        if (before.span, before.place) == (this.span, this.place) {
+            // It stays the first one's, for those who come after.
+            PASSING.set(before);
+            if before.core != this.core {
+                return self.stand_behind(before.core);
+            }
+        }
+        // A processor before may have started spans of its own in between, so one look is not enough.
+        if self.looks.load(Ordering::Relaxed) < LOOKS && self.looks.fetch_add(1, Ordering::Relaxed) + 1 == LOOKS {
+            LOOKING.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn stand_behind(&self, first: usize) {
+        if self.first.get().is_some() {
             return;
         }
-        // It stays the first one's, for those who come after.
-        PASSING.set(before);
-        if before.core != this.core && self.first.get().is_none() {
-            let first = KNOWN.lock().iter().find(|core| Weak::as_ptr(core).addr() == before.core).cloned();
-            // Without the lock: this may turn out to be the last one who holds it.
-            if let Some(first) = first.and_then(|core| core.upgrade()) {
-                let _ = self.first.set(first);
-            }
+        let first = KNOWN.lock().iter().find(|core| Weak::as_ptr(core).addr() == first).cloned();
+        // Without the lock: this may turn out to be the last one who holds it.
+        if let Some(first) = first.and_then(|core| core.upgrade()) {
+            let _ = self.first.set(first);
+            self.look_no_more();
+        }
+    }
+
+    fn look_no_more(&self) {
+        if self.looks.swap(LOOKS, Ordering::Relaxed) < LOOKS {
+            LOOKING.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Whose ids the spans carry.
     pub(super) fn core(&self) -> &Core {
         self.first.get().unwrap_or(&self.own)
+    }
+}
+
+impl Drop for Stamper {
+    fn drop(&mut self) {
+        self.look_no_more();
     }
 }
 
@@ -82,12 +105,15 @@ struct Passing {
     core: usize,
 }
 
-thread_local! {
-    static PASSING: Cell<Passing> = const { Cell::new(Passing { span: 0, place: 0, core: 0 }) };
-}
+/// How many spans a processor looks at before it takes itself for the first one of its provider.
+const LOOKS: u32 = 16;
+
+/// How many processors still look.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 /// The sessions that have span processors.
 static KNOWN: LazyLock<Mutex<Vec<Weak<Core>>>> = LazyLock::new(|| Mutex::new(Vec::new()));
 
-/// Set once those of several sessions exist, and never cleared.
-static SEVERAL: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    static PASSING: Cell<Passing> = const { Cell::new(Passing { span: 0, place: 0, core: 0 }) };
+}
