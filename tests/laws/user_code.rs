@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use otel_session::testing::ManualClock;
 use otel_session::{Activity, EndReason, Loss, Sessions, ShutdownError, SignalKind};
 
 use crate::support::bounded::{Gate, returns};
@@ -453,4 +454,22 @@ fn law_7_a_filter_decides_what_is_activity_and_may_call_anything() {
         assert_eq!(rig.lifecycle()[1].at, Some(epoch() + TIMEOUT - MINUTE));
         assert_eq!(rig.sessions.losses().total(), 0);
     });
+}
+
+#[test]
+fn law_7_what_an_observer_owns_goes_with_its_watch_and_at_the_latest_with_the_sessions() {
+    let clock = ManualClock::new(epoch());
+    let sessions = Sessions::builder().with_clock(clock.clone()).build().unwrap();
+    let owned = Arc::new(());
+    let observe = || {
+        let owned = owned.clone();
+        sessions.on_transition(move |_| _ = &owned)
+    };
+    drop(observe());
+    assert!(clock.advance(Duration::ZERO));
+    assert_eq!(Arc::strong_count(&owned), 1);
+    observe().detach();
+    assert_eq!(Arc::strong_count(&owned), 2);
+    sessions.shutdown(seconds(5)).unwrap();
+    assert_eq!(Arc::strong_count(&owned), 1);
 }
