@@ -458,18 +458,26 @@ fn law_7_a_filter_decides_what_is_activity_and_may_call_anything() {
 
 #[test]
 fn law_7_what_an_observer_owns_goes_with_its_watch_and_at_the_latest_with_the_sessions() {
+    struct Owned(std::sync::mpsc::Sender<()>);
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
     let clock = ManualClock::new(epoch());
     let sessions = Sessions::builder().with_clock(clock.clone()).build().unwrap();
-    let owned = Arc::new(());
+    // The keeper has nothing to do any more.
+    assert!(clock.advance(Duration::ZERO));
+    let (dropped, is_dropped) = channel();
     let observe = || {
-        let owned = owned.clone();
+        let owned = Owned(dropped.clone());
         sessions.on_transition(move |_| _ = &owned)
     };
-    drop(observe());
+    let watch = observe();
     assert!(clock.advance(Duration::ZERO));
-    assert_eq!(Arc::strong_count(&owned), 1);
+    drop(watch);
+    is_dropped.recv_timeout(seconds(5)).expect("the keeper is told");
     observe().detach();
-    assert_eq!(Arc::strong_count(&owned), 2);
     sessions.shutdown(seconds(5)).unwrap();
-    assert_eq!(Arc::strong_count(&owned), 1);
+    is_dropped.recv_timeout(seconds(5)).expect("the keeper drops the others as it goes");
 }
