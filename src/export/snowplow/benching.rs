@@ -37,7 +37,7 @@ impl Encoding {
         let decisions = self.mapper.decider().logs(batch, &self.resource);
         self.mapper.map_logs(batch, decisions, &self.resource, NOW, &mut self.mapped);
         self.mapper.commit();
-        (self.mapped.events.len(), self.mapped.bytes.len())
+        (self.mapped.events.len(), self.mapped.events.iter().map(|event| event.len).sum())
     }
 }
 

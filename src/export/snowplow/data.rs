@@ -7,12 +7,11 @@ use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
 use super::json::{Json, cut_chars};
-use super::key_texts::KeyTexts;
 use super::record::{Attribute, Kind, Left, Record, Source};
 use crate::{clock, semconv};
 
 /// Writes the data of an event under the schema of its kind.
-pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
+pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -28,7 +27,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts
         }
         Kind::Log => {}
     }
-    attributes(json, &mut first, it, keys);
+    attributes(json, &mut first, it);
     match it.record.source {
         Source::Log(log) => {
             if let Some(body) = log.body() {
@@ -56,7 +55,7 @@ pub(super) fn write(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts
 }
 
 /// Writes attributes as the data themselves, for events under a schema of their name.
-pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>, keys: &mut KeyTexts) {
+pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) {
     json.add_cuts(it.record.duplicates);
     json.raw(b"{");
     let mut first = true;
@@ -65,7 +64,7 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>, 
         json.fixed_key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it, keys);
+    members(json, &mut first, it);
     if let Source::Log(log) = it.record.source
         && let Some(body) = log.body().filter(|_| !has_body)
     {
@@ -121,25 +120,25 @@ fn is_lifted(key: &str, value: Attribute<'_>) -> bool {
     }
 }
 
-fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &mut KeyTexts) {
+fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     if it.rest.is_empty() {
         return;
     }
     json.fixed_key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it, keys);
+    members(json, &mut true, it);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, keys: &mut KeyTexts) {
-    for Left { key, value, place } in it.rest {
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
+    for Left { key, value, text } in it.rest {
         if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
         }
         if json.is_full() {
             break;
         }
-        match keys.of(key, *place) {
+        match text.of(it.texts) {
             Some(text) => json.ready_key(first, text),
             None => json.member_key(first, key),
         }

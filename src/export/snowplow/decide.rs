@@ -10,7 +10,7 @@ use opentelemetry_sdk::logs::LogBatch;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::hook::{Candidate, Filter, MappedEvent, Mapping, MappingHook, SelfDescribing};
-use super::json;
+use super::json::{self, Level};
 use super::map_settings::MapSettings;
 use super::record::{Kind, Reading, Record, Rest};
 use super::shapes::Shapes;
@@ -54,7 +54,7 @@ impl Decider {
             return Decisions::Usual { logs: self.logs };
         }
         let mut rest = Rest::new();
-        let mut reading = Reading { network_user: None, shapes: &mut Shapes::default() };
+        let mut reading = Reading { network_user: None, shapes: &mut Shapes::new(Level::Plain) };
         let decide = |(record, scope)| {
             let read = Record::of_log(record, scope, &mut reading, &mut rest);
             let name = Some(read.name).filter(|name| !name.is_empty());

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::fields::{Field, write_key, write_text};
 use super::hook::{MappedEvent, SelfDescribing};
 use super::json::{self, Bounds, Json, Level, MAX_DATA_BYTES};
-use super::key_texts::{KeyTexts, same};
 use super::map_settings::MapSettings;
 use super::record::{Attribute, Kind, Record, Rest};
+use super::shapes::{place, same};
 use super::subject_text::SubjectText;
 use super::url_safe::{self, UrlSafe, url_safe};
 use super::{Anonymity, EventStyle, data, entities, names, structured};
@@ -30,7 +30,6 @@ pub(super) struct Encoder {
     tracker_end: usize,
     unstruct: Unstruct,
     heads: Heads,
-    keys: KeyTexts,
     contexts_head: Vec<u8>,
     contexts_tail: Vec<u8>,
     pub(super) entities: entities::Pieces,
@@ -78,6 +77,8 @@ pub(super) struct Event<'e, 'a> {
     pub(super) millis: i64,
     pub(super) record: &'e Record<'a>,
     pub(super) rest: &'e Rest<'a>,
+    /// The texts that are ready of what is left.
+    pub(super) texts: &'e [u8],
     pub(super) content: &'e MappedEvent,
     pub(super) extra: &'e [SelfDescribing],
     /// `duid`.
@@ -105,7 +106,6 @@ impl Encoder {
             constant,
             unstruct: Unstruct::new(level, &settings.vendor),
             heads: Heads::default(),
-            keys: KeyTexts::new(level),
             contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
             contexts_tail: level.piece("]}"),
             entities: entities::Pieces::new(level, settings),
@@ -168,8 +168,8 @@ impl Encoder {
     }
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
-        self.within(out, ("ue_px", "ue_pr"), None, |encoder, out| {
-            let Self { unstruct, heads, keys, level, bounds, .. } = encoder;
+        self.within(out, (b",\"ue_px\":\"", b",\"ue_pr\":\""), None, |encoder, out| {
+            let Self { unstruct, heads, level, bounds, .. } = encoder;
             let mut json = Json::new(out, *level, *bounds);
             match (it.content, &settings.style) {
                 (MappedEvent::SelfDescribing(own), _) => {
@@ -180,11 +180,11 @@ impl Encoder {
                 }
                 (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
                     json.raw(heads.of(it.record.name, |name| unstruct.head(*level, vendor, name, version)));
-                    data::write_attributes_as_data(&mut json, it, keys);
+                    data::write_attributes_as_data(&mut json, it);
                 }
                 _ => {
                     json.raw(&unstruct.heads[it.record.kind as usize]);
-                    data::write(&mut json, it, keys);
+                    data::write(&mut json, it);
                 }
             }
             json.raw(&unstruct.tail);
@@ -206,7 +206,7 @@ impl Encoder {
         if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {
             return 0;
         }
-        self.within(out, ("cx", "co"), session.map(|(_, place)| place), |encoder, out| {
+        self.within(out, (b",\"cx\":\"", b",\"co\":\""), session.map(|(_, place)| place), |encoder, out| {
             match session {
                 Some((session, _)) => encoder.entities.write_event_index(session, out),
                 None => out.extend_from_slice(&encoder.contexts_head),
@@ -234,14 +234,15 @@ impl Encoder {
 
     /// Writes JSON as the value of a key: in base64url under the first, as a string under the second. What the events of a
     /// session share comes before it.
-    fn within(
+    #[inline]
+    fn within<const N: usize>(
         &mut self,
         out: &mut Vec<u8>,
-        (base64, plain): (&str, &str),
+        (base64, plain): (&[u8; N], &[u8; N]),
         session: Option<usize>,
         write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64,
     ) -> u64 {
-        write_key(out, if self.base64 { base64 } else { plain });
+        out.extend_from_slice(if self.base64 { base64 } else { plain });
         if let Some(place) = session {
             out.extend_from_slice(&self.entities.session_text(place).contexts);
         }
@@ -294,7 +295,7 @@ impl Heads {
         }
         // What a schema takes of a name, which bounds what is kept here.
         let name = json::cut_chars(name, MAX_SCHEMA_NAME);
-        let place = usize::from(KeyTexts::place(name));
+        let place = usize::from(place(name));
         let (known, head) = &mut self.0[place % Self::MOST];
         if head.is_empty() || !same(known, name) {
             *known = name.into();

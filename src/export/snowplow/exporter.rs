@@ -403,27 +403,41 @@ pub(super) fn at_once<I: Sync, T: Send>(items: &[I], act: impl Fn(&I) -> T + Syn
     })
 }
 
-/// The chunks of a batch, for each collector its own: a chunk's events share their mode.
-fn chunks(mapped: &Mapped, queues: usize, accepted_at: i64, buffer: impl Fn(usize) -> Vec<u8>) -> Vec<Chunk> {
-    let mut chunks = Vec::new();
+/// The chunks of a batch, for each collector its own.
+fn chunks(mapped: &mut Mapped, queues: usize, accepted_at: i64, buffer: impl Fn(usize) -> Vec<u8>) -> Vec<Chunk> {
+    let Mapped { events, encoded, spare, .. } = mapped;
+    let mut chunks = Vec::with_capacity(queues * encoded.len());
+    let kept = spare.len();
     for queue in 0..queues {
-        let mut rest = &*mapped.events;
-        while let Some(first) = rest.first() {
-            let same = rest.iter().take(Chunk::MAX_EVENTS).take_while(|event| event.mode == first.mode).count();
-            let (events, later) = rest.split_at(same);
-            let heads = events.iter().map(|event| {
-                let len = u32::try_from(event.range.len()).unwrap_or(u32::MAX);
+        let is_last = queue + 1 == queues;
+        let mut events = events.iter();
+        for part in &mut *encoded {
+            let heads = events.by_ref().take(part.events).map(|event| {
+                let len = u32::try_from(event.len).unwrap_or(u32::MAX);
                 ChunkEvent::new(event.id, len, event.lane)
             });
-            // Their ranges follow one another: one copy, into memory that is neither too small nor too large.
-            let end = events.last().map_or(first.range.end, |last| last.range.end);
-            let encoded = &mapped.bytes[first.range.start..end];
-            let mut bytes = buffer(encoded.len());
-            bytes.extend_from_slice(encoded);
+            let len = part.bytes.len();
+            let bytes = if is_last {
+                // They are where they stay. The next batch mostly needs as much, or a little more.
+                if spare.len() < MOST_SPARE && len <= LARGEST_SPARE {
+                    spare.push(buffer(len + len / 32));
+                }
+                std::mem::take(&mut part.bytes)
+            } else {
+                let mut bytes = buffer(len);
+                bytes.extend_from_slice(&part.bytes);
+                bytes
+            };
             let queue = u16::try_from(queue).unwrap_or(u16::MAX);
-            chunks.push(Chunk::from_parts(queue, first.mode, accepted_at, heads.collect(), bytes));
-            rest = later;
+            chunks.push(Chunk::from_parts(queue, part.mode, accepted_at, heads.collect(), bytes));
         }
     }
+    // Moved away. The first one shall be used first.
+    encoded.clear();
+    spare[kept..].reverse();
     chunks
 }
+
+/// What is kept ready for the next batch: memory for as many chunks as the SDK's batches become, unless they are large.
+const MOST_SPARE: usize = 16;
+const LARGEST_SPARE: usize = 128 * 1024;

@@ -56,9 +56,10 @@ impl Mapper {
         let mut table = Table::new(settings.max_sessions, settings.number_unannounced_sessions);
         table.load(rows.iter().filter_map(|row| rows::read(key, row)));
         let id = rows.iter().find_map(|row| rows::read_installation(key, row));
+        let encoder = Encoder::new(&settings);
         Self {
-            shapes: Shapes::default(),
-            encoder: Encoder::new(&settings),
+            shapes: Shapes::new(encoder.level),
+            encoder,
             subject: SubjectText::new(&settings.subject, settings.platform),
             table,
             ids: Derivation::new(settings.id_namespace),
@@ -84,12 +85,12 @@ impl Mapper {
     ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
-        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut shapes = std::mem::replace(&mut self.shapes, Shapes::new(self.encoder.level));
         let mut reading = Reading { network_user: network_user.as_deref(), shapes: &mut shapes };
         let mut rest = Rest::new();
         for (place, (record, scope)) in batch.iter().enumerate() {
             let read = Record::of_log(record, scope, &mut reading, &mut rest);
-            self.map(&read, &rest, decisions.take(place, read.kind), now, out);
+            self.map(&read, (&rest, reading.shapes.texts()), decisions.take(place, read.kind), now, out);
         }
         self.shapes = shapes;
         self.finish(out);
@@ -106,12 +107,12 @@ impl Mapper {
     ) {
         self.begin(resource, out);
         let network_user = self.settings.network_user_attribute.clone();
-        let mut shapes = std::mem::take(&mut self.shapes);
+        let mut shapes = std::mem::replace(&mut self.shapes, Shapes::new(self.encoder.level));
         let mut reading = Reading { network_user: network_user.as_deref(), shapes: &mut shapes };
         let mut rest = Rest::new();
         for (place, span) in batch.iter().enumerate() {
             let read = Record::of_span(span, &mut reading, &mut rest);
-            self.map(&read, &rest, decisions.take(place, read.kind), now, out);
+            self.map(&read, (&rest, reading.shapes.texts()), decisions.take(place, read.kind), now, out);
         }
         self.shapes = shapes;
         self.finish(out);
@@ -171,7 +172,14 @@ impl Mapper {
         self.table.changed_rows(&self.settings.state_key, &mut out.rows);
     }
 
-    fn map(&mut self, record: &Record<'_>, rest: &Rest<'_>, mapping: Option<Mapping>, now: Moment, out: &mut Mapped) {
+    fn map(
+        &mut self,
+        record: &Record<'_>,
+        (rest, texts): (&Rest<'_>, &[u8]),
+        mapping: Option<Mapping>,
+        now: Moment,
+        out: &mut Mapped,
+    ) {
         let Some(mapping) = mapping else { return };
         let Some(session) = self.resolve_session(record) else { return };
         let anonymity = self.settings.anonymity;
@@ -200,6 +208,7 @@ impl Mapper {
             millis,
             record,
             rest,
+            texts,
             content: &mapping.event,
             extra: &mapping.entities,
             user: anonymity.names_users().then_some(user),
@@ -215,14 +224,15 @@ impl Mapper {
     }
 
     fn write(&mut self, event: &Event<'_, '_>, out: &mut Mapped) {
-        let start = out.bytes.len();
-        let cuts = self.encoder.write(event, &self.subject, &self.settings, &mut out.bytes);
+        let bytes = out.next(event.anonymity.mode());
+        let start = bytes.len();
+        let cuts = self.encoder.write(event, &self.subject, &self.settings, bytes);
+        let len = bytes.len() - start;
         self.lose(Loss::EventField, cuts);
         out.events.push(MappedRecord {
             id: event.id,
             lane: event.session.as_ref().map_or(0, |session| lane(session.id)),
-            mode: event.anonymity.mode(),
-            range: start..out.bytes.len(),
+            len,
             session: event.session.as_ref().map(|session| session.id),
             event_index: event.session.as_ref().and_then(|session| session.event_index),
         });
@@ -348,6 +358,7 @@ impl Mapper {
             millis,
             record: &record,
             rest: &Rest::new(),
+            texts: &[],
             content: &MappedEvent::Usual,
             extra: &[],
             user: anonymity.names_users().then_some(user),

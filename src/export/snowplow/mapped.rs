@@ -1,24 +1,35 @@
 //! What a batch of records became.
 
-use std::ops::Range;
-
 use uuid::Uuid;
 
 use super::StorageMechanism;
+use crate::export::Chunk;
 /// A change of what an outbox keeps for us.
 pub(crate) use crate::export::StateRow as Row;
 
 /// What a batch became. Reused from batch to batch: mapping clears it first.
 #[derive(Debug, Default)]
 pub(crate) struct Mapped {
-    /// The events, in order; their ranges follow one another in [`bytes`](Self::bytes).
+    /// The events, in order.
     pub(crate) events: Vec<MappedRecord>,
-    /// The encoded events, one after another.
-    pub(crate) bytes: Vec<u8>,
+    /// Their encodings, in the same order: written where they will wait for their delivery.
+    pub(crate) encoded: Vec<Encoded>,
+    /// Memory for further ones.
+    pub(crate) spare: Vec<Vec<u8>>,
     /// Changes of the tables, to be stored in the same transaction.
     pub(crate) rows: Vec<Row>,
     /// What sessions did in this batch, in order, for callbacks once the outbox has taken it.
     pub(crate) sessions: Vec<SessionChange>,
+}
+
+/// As many encoded events as a chunk holds, all of one mode, one after another.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// See [`Anonymity::mode`].
+    pub(crate) mode: u8,
+    /// How many they are.
+    pub(crate) events: usize,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// One event of a batch.
@@ -28,10 +39,8 @@ pub(crate) struct MappedRecord {
     pub(crate) id: Uuid,
     /// Events of one lane stay in order.
     pub(crate) lane: u32,
-    /// See [`Anonymity::mode`].
-    pub(crate) mode: u8,
-    /// Where its encoding stands in [`Mapped::bytes`].
-    pub(crate) range: Range<usize>,
+    /// How long its encoding is.
+    pub(crate) len: usize,
     /// `sid`, if it has a session.
     pub(crate) session: Option<Uuid>,
     /// `eventIndex`, if it is known.
@@ -71,8 +80,20 @@ pub struct SessionState {
 impl Mapped {
     pub(super) fn clear(&mut self) {
         self.events.clear();
-        self.bytes.clear();
+        self.spare.extend(self.encoded.drain(..).map(|encoded| encoded.bytes));
         self.rows.clear();
         self.sessions.clear();
+    }
+    /// Where the next event goes.
+    pub(super) fn next(&mut self, mode: u8) -> &mut Vec<u8> {
+        let goes_on = |last: &Encoded| last.mode == mode && last.events < Chunk::MAX_EVENTS;
+        if !self.encoded.last().is_some_and(goes_on) {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            self.encoded.push(Encoded { mode, events: 0, bytes });
+        }
+        let last = self.encoded.len() - 1;
+        self.encoded[last].events += 1;
+        &mut self.encoded[last].bytes
     }
 }

@@ -20,7 +20,6 @@ mod hook;
 mod id_service;
 mod ids;
 mod json;
-mod key_texts;
 mod linker;
 mod map;
 mod map_settings;

@@ -12,9 +12,8 @@ use uuid::Uuid;
 
 use super::fields::Field;
 use super::ids::dashed;
-use super::key_texts::KeyTexts;
 use super::names;
-use super::shapes::Shapes;
+use super::shapes::{ReadyText, Shapes};
 use crate::{clock, semconv};
 
 /// What a record is.
@@ -82,8 +81,7 @@ pub(super) type Rest<'a> = Vec<Left<'a>>;
 pub(super) struct Left<'a> {
     pub(super) key: &'a str,
     pub(super) value: Attribute<'a>,
-    /// See [`KeyTexts::place`].
-    pub(super) place: u8,
+    pub(super) text: ReadyText,
 }
 
 /// What an attribute means here, by its name.
@@ -169,7 +167,7 @@ impl<'a> Known<'a> {
         reading: &mut Reading<'_>,
         rest: &mut Rest<'a>,
     ) -> (Self, u64) {
-        let shape = reading.shapes.of(name);
+        let (shape, level) = reading.shapes.of(name);
         let mut known = Self::default();
         if shape.read(attributes(), &mut known, rest) {
             return (known, 0);
@@ -180,7 +178,7 @@ impl<'a> Known<'a> {
         let is_plain = duplicates == 0
             && attributes().all(|(key, _)| key != names::ENDUSER_ID && reading.network_user != Some(key));
         if is_plain {
-            shape.learn(|| attributes().map(|(key, _)| key));
+            shape.learn(level, || attributes().map(|(key, _)| key));
         }
         (known, duplicates)
     }
@@ -224,7 +222,7 @@ impl<'a> Known<'a> {
                     rest[place].value = value;
                     duplicates += 1;
                 }
-                None => rest.push(Left { key, value, place: KeyTexts::place(key) }),
+                None => rest.push(Left { key, value, text: ReadyText::default() }),
             }
         }
         if self.user_id.is_none()

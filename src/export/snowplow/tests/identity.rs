@@ -159,10 +159,10 @@ fn full_anonymity_says_neither_and_stores_nothing() {
 fn the_session_goes_on_when_anonymity_ends_and_events_keep_the_mode_they_came_in() {
     let mut bridge = Bridge::new(MapSettings::default());
     let first = bridge.send_one(start(A, None));
-    assert_eq!(bridge.mapped.events[0].mode, 0);
+    assert_eq!(bridge.mapped.encoded[0].mode, 0);
     bridge.mapper.set_anonymity(Anonymity::full().with_server_anonymisation());
     assert_eq!(bridge.send_one(event_of(A)).field("sid"), None);
-    assert_eq!(bridge.mapped.events[0].mode, 1);
+    assert_eq!(bridge.mapped.encoded[0].mode, 1);
     bridge.mapper.set_anonymity(Anonymity::off());
     let last = bridge.send_one(event_of(A));
     assert_eq!((last.field("duid"), last.event_index()), (first.field("duid"), Some(2)));

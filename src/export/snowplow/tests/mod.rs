@@ -25,6 +25,7 @@ use super::map::Mapper;
 use super::map_settings::MapSettings;
 use super::mapped::{Mapped, Row};
 use crate::clock::Moment;
+use crate::export::Chunk;
 use crate::telemetry::Loss;
 
 /// A mapper and what it made.
@@ -77,8 +78,17 @@ impl Bridge {
     }
 
     fn payloads(&self) -> Vec<Payload> {
-        let bytes = |event: &super::mapped::MappedRecord| &self.mapped.bytes[event.range.clone()];
-        self.mapped.events.iter().map(|event| Payload::read(bytes(event))).collect()
+        let mut events = self.mapped.events.iter();
+        let mut payloads = Vec::new();
+        for part in &self.mapped.encoded {
+            let mut bytes = &*part.bytes;
+            for event in events.by_ref().take(part.events) {
+                payloads.push(Payload::read(bytes.split_off(..event.len).expect("an event")));
+            }
+            assert!(bytes.is_empty() && part.events <= Chunk::MAX_EVENTS);
+        }
+        assert!(events.next().is_none());
+        payloads
     }
 
     fn commit(&mut self) {

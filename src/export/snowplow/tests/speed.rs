@@ -60,7 +60,7 @@ fn how_fast_events_are_mapped() {
             }
             best = best.min((on_processor() - begun) as f64 / f64::from(rounds / 5 * 50));
         }
-        println!("base64 {base64}: {best:.0} ns an event of {} bytes", bridge.mapped.bytes.len() / 50);
+        println!("base64 {base64}: {best:.0} ns an event of {} bytes", bridge.mapped.events[0].len);
     }
 }
 
