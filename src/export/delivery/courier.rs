@@ -87,10 +87,8 @@ impl Courier {
     /// will not within `deadline` (real time). With nothing waiting it is true at once. On the delivery thread (in a
     /// callback) it does not wait.
     pub(crate) fn flush(&self, deadline: Duration) -> bool {
-        // In this order: what leaves between the two only makes the flush wait for a little more.
-        let pending = self.depot.pending(self.queue).events;
-        let until = self.shared.settled().saturating_add(pending);
-        if pending == 0 {
+        let until = self.depot.next();
+        if self.depot.is_past(self.queue, until) {
             return self.depot.sync().is_ok();
         }
         if self.shared.is_this_thread() || self.shared.has_gone() {

@@ -21,8 +21,6 @@ pub(super) struct Shared {
     thread: OnceLock<ThreadId>,
     /// Events that left by a 2xx.
     pub(super) delivered: AtomicU64,
-    /// Events that left by a 2xx or by a drop of the worker.
-    pub(super) settled: AtomicU64,
     pub(super) paused: AtomicBool,
     /// How many events must wait for the worker to have something to do: what is accepted below a batch need not wake it.
     pub(super) enough: AtomicU64,
@@ -43,7 +41,8 @@ struct State {
 /// A call of `flush`, keyed by what `asked` was.
 #[derive(Debug)]
 struct Flush {
-    /// It is fulfilled when so many events have been settled, or none is left.
+    /// It is fulfilled when nothing is left of the chunks below this number. Counting what has left would not do: of several
+    /// requests in flight a newer one may arrive first.
     until: u64,
     /// Real boot time, in ns.
     deadline: i64,
@@ -88,7 +87,7 @@ impl Shared {
         asked
     }
 
-    /// Waits until so many events have been settled or none is left; false if that failed or took longer than `bound`.
+    /// Waits until nothing is left of the chunks below this number; false if that failed or took longer than `bound`.
     pub(super) fn flush(&self, until: u64, bound: Duration) -> bool {
         let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
         let asked = {
@@ -174,10 +173,6 @@ impl Shared {
 
     pub(super) fn has_gone(&self) -> bool {
         self.state.lock().gone
-    }
-
-    pub(super) fn settled(&self) -> u64 {
-        self.settled.load(Ordering::Acquire)
     }
 }
 

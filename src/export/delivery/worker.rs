@@ -167,10 +167,9 @@ impl Worker {
     fn report(&mut self, orders: &Orders) -> bool {
         let idle = self.flights.is_empty();
         let left = self.depot.pending(self.queue).events;
-        let settled = self.shared.settled();
         let hopeless = |deadline: i64| idle && self.is_hopeless(deadline);
         let judge = |until: u64, deadline: i64| {
-            let good = left == 0 || settled >= until;
+            let good = self.depot.is_past(self.queue, until);
             (good || hopeless(deadline)).then_some(good)
         };
         // What has left is also gone from the disk when a flush says so.
@@ -439,12 +438,8 @@ impl Worker {
     fn settle(&self, parcels: &[Parcel], outcome: Outcome) {
         let tickets: Vec<Ticket> = parcels.iter().map(|parcel| parcel.ticket).collect();
         self.depot.settle(self.queue, &tickets, outcome);
-        let events = parcels.len() as u64;
         if outcome == Outcome::Delivered {
-            self.shared.delivered.fetch_add(events, Ordering::AcqRel);
-        }
-        if outcome != Outcome::Again {
-            self.shared.settled.fetch_add(events, Ordering::AcqRel);
+            self.shared.delivered.fetch_add(parcels.len() as u64, Ordering::AcqRel);
         }
     }
 

@@ -264,6 +264,17 @@ impl Depot {
         self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
     }
 
+    /// A number above those of all chunks that were accepted so far.
+    pub(crate) fn next(&self) -> u64 {
+        self.state.lock().next
+    }
+
+    /// Whether nothing is left in a queue of what was accepted when [`next`](Self::next) was this number.
+    pub(crate) fn is_past(&self, queue: u16, next: u64) -> bool {
+        let mut state = self.state.lock();
+        state.collector(queue).and_then(|queue| queue.oldest()).is_none_or(|oldest| oldest >= next)
+    }
+
     /// When the oldest event that is not in flight was accepted: boot time.
     pub(crate) fn waiting_since(&self, queue: u16) -> Option<i64> {
         self.state.lock().collector(queue)?.waiting_since()

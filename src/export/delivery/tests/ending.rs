@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::rig::{Told, rig};
+use super::rig::{Rig, Told, id_of, rig};
 use super::server::Answer;
 use crate::clock::duration_nanos;
 use crate::export::delivery::shared::real_time;
@@ -71,6 +71,35 @@ fn dropped_events_count_as_gone_for_a_flush() {
     rig.accept(2);
     assert!(rig.courier.flush(LONG));
     assert_eq!(rig.lost(Loss::EventRejected), 2);
+}
+
+#[test]
+fn a_flush_waits_for_what_was_accepted_before_it_although_newer_events_overtake_it() {
+    let mut rig = rig(|plan| {
+        plan.settings.max_in_flight = 2;
+        plan.want.one_per_lane = true;
+        plan.want.max_events = 1;
+    });
+    rig.server.script([Answer::Never]);
+    let lane = |number| u32::try_from(number).unwrap();
+    rig.accept_each(0, 1, lane, 20);
+    rig.server.wait_for(1);
+    let flushed = std::thread::scope(|scope| {
+        let Rig { courier, depot, server, .. } = &mut rig;
+        let flush = scope.spawn(|| courier.flush(SHORT));
+        for number in 1.. {
+            if flush.is_finished() {
+                break;
+            }
+            let mut chunk = Chunk::new(0, 0, 0);
+            chunk.push(id_of(number), lane(number), format!("{{\"n\":\"{number}\"}}").as_bytes());
+            depot.accept(vec![chunk], Vec::new()).unwrap();
+            server.wait_for(usize::try_from(number).unwrap() + 1);
+        }
+        flush.join().unwrap()
+    });
+    assert!(!flushed, "the first event has not arrived");
+    assert!(rig.courier.delivered() > 0, "but others have");
 }
 
 #[test]
