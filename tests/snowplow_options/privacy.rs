@@ -68,6 +68,21 @@ fn server_anonymisation_adds_the_header_and_never_mixes_with_other_events() {
 }
 
 #[test]
+fn events_of_different_anonymity_never_share_a_request() {
+    let rig = Rig::with(|builder| builder.with_batch_size(100).with_schedule_delay(Duration::from_secs(3600)));
+    let modes = [Anonymity::off(), Anonymity::with_session_tracking(), Anonymity::full()];
+    for mode in modes.into_iter().chain(modes.map(Anonymity::with_server_anonymisation)) {
+        rig.exporter.set_anonymous(mode);
+        rig.named(FIRST);
+        rig.named(FIRST);
+    }
+    rig.flush();
+    let requests = rig.collector.requests();
+    let sent: Vec<_> = requests.iter().map(|it| (it.header("SP-Anonymous"), it.events().len())).collect();
+    assert_eq!(sent, [[(None, 2); 3], [(Some("*"), 2); 3]].concat());
+}
+
+#[test]
 fn server_anonymisation_can_be_had_with_the_session() {
     let anonymity = Anonymity::with_session_tracking().with_server_anonymisation();
     let rig = Rig::with(|builder| builder.with_anonymity(anonymity));
