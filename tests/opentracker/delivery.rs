@@ -301,6 +301,23 @@ fn a_shutdown_reports_what_is_left_and_nothing_is_accepted_after_it() {
 }
 
 #[test]
+fn what_a_filter_holds_up_until_the_exporter_has_shut_down_is_refused_and_counted() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let itself: Arc<OnceLock<OpentrackerExporter>> = Arc::default();
+    let of_filter = Arc::clone(&itself);
+    let exporter = builder(&sink.endpoint())
+        .with_filter(move |_, _| {
+            let _ = of_filter.get().unwrap().shutdown(LONG);
+            true
+        })
+        .build()
+        .unwrap();
+    itself.set(exporter.clone()).unwrap();
+    assert!(export(&exporter, &[visit("s", &[])]).is_err(), "nobody is there any more to send it");
+    assert_eq!((exporter.pending(), exporter.losses().count(Loss::OutboxError)), (0, 1));
+}
+
+#[test]
 fn the_pipelines_own_shutdown_flushes_and_leaves_the_handle_alone() {
     let (sink, _) = sink(|_| Reply::ok(""));
     let exporter = builder(&sink.endpoint()).build().unwrap();

@@ -16,7 +16,7 @@ use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
 use super::spare::Spare;
-use super::store::Closed;
+use super::store::{Closed, has_shut_down};
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -60,6 +60,8 @@ struct State {
     removals: Removals,
     next: u64,
     durable: bool,
+    /// No more events are accepted.
+    closed: bool,
     /// When to try a failed removal again, and when a failed read: boot time.
     remove_again: Option<i64>,
     read_again: Option<i64>,
@@ -358,6 +360,12 @@ impl Depot {
         result
     }
 
+    /// Accepts no more events from now on: whoever was about to when the exporter shut down would hand them to nobody. State is
+    /// still taken.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+    }
+
     /// Says that a collector's delivery thread has ended. With the last one the store is closed: its file can be opened again
     /// while handles of the exporter are still there.
     pub(crate) fn leave(&self) {
@@ -401,7 +409,15 @@ impl Drop for Depot {
 impl State {
     fn new(queues: u16, durable: bool) -> Self {
         let queues = (0..=queues).map(|_| Queue::default()).collect();
-        Self { queues, removals: Removals::default(), next: 0, durable, remove_again: None, read_again: None }
+        Self {
+            queues,
+            removals: Removals::default(),
+            next: 0,
+            durable,
+            closed: false,
+            remove_again: None,
+            read_again: None,
+        }
     }
 
     /// The queue of a collector that the exporter has.
@@ -433,6 +449,9 @@ impl State {
 
     /// Finds room for a batch: what of it is refused, and what is doomed for it.
     fn make_room(&mut self, batch: Batch, limits: &Limits) -> Result<Room, OutboxError> {
+        if self.closed && !batch.is_empty() {
+            return Err(has_shut_down());
+        }
         let collectors = self.queues.len() - 1;
         batch.fit(&mut self.queues[..collectors], limits, &mut self.next)
     }

@@ -292,6 +292,9 @@ impl Shared {
         }
         if let Err(error) = self.depot.accept(chunks, rows) {
             mapper.roll_back();
+            if self.closed.load(Ordering::Acquire) {
+                return Err(OTelSdkError::AlreadyShutdown);
+            }
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
         }
         unforgotten.clear();
@@ -363,6 +366,7 @@ impl Shared {
 
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
+        self.depot.close();
         registry::release(&self.namespace, self);
         // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
