@@ -246,6 +246,8 @@ impl Worker {
         if self.retry_at.is_some_and(|retry_at| retry_at <= now.boot) {
             self.retry_at = None;
         }
+        // What became too old since somebody looked, by a pause or by a start, is not to be among what is sent.
+        self.depot.expire(now.boot);
         while self.can_send() && self.is_due(now.boot) {
             let want = self.want(now.boot);
             let parcels = self.depot.take(self.queue, &want);

@@ -301,13 +301,19 @@ impl Depot {
         }
     }
 
+    /// Drops the events that are too old at this boot time.
+    pub(crate) fn expire(&self, now: i64) {
+        let gone = self.state.lock().expire(now, self.limits.age);
+        self.losses.add(Loss::OutboxAge, gone);
+    }
+
     /// Does what is due: drops events that are too old and commits removals. Says how long until it has to be called again,
     /// if nothing else happens; after [`settle`](Self::settle) it has to be called in any case.
     pub(crate) fn tend(&self) -> Option<Duration> {
         let now = self.source.moment().boot;
+        self.expire(now);
         let due = {
             let mut state = self.state.lock();
-            self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
             state.read_again = state.read_again.filter(|again| *again > now);
             state.due(now, self.accepting.load(Ordering::Relaxed) > 0)
         };

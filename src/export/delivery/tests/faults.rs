@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{Told, rig};
+use super::rig::{Told, id_of, rig};
 use super::server::{Answer, FaultServer};
+use crate::clock::duration_nanos;
 use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 use crate::export::retry::RetryPolicy;
+use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, Stored};
 use crate::telemetry::Loss;
 
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -287,4 +289,32 @@ fn a_client_that_panics_is_a_failure_like_another() {
     rig.advance(A_SECOND);
     assert_eq!(rig.told(), [Told::Failed(vec![0], None, true), Told::Failed(vec![0], None, true)]);
     assert_eq!(rig.pending(), 1);
+}
+
+/// A store with one event of long ago.
+#[derive(Debug)]
+struct Old(Chunk);
+
+impl OutboxStore for Old {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        Ok(Opened::new(vec![Stored::new(0, &self.0, Vec::new())], Vec::new(), 1))
+    }
+
+    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
+        Ok(())
+    }
+
+    fn read(&mut self, _: u64) -> Result<Chunk, OutboxError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn what_became_too_old_while_nobody_looked_is_dropped_and_not_sent() {
+    let mut chunk = Chunk::new(0, 0, 1_700_000_000_000_000_000 - duration_nanos(Duration::from_secs(31 * 24 * 3600)));
+    chunk.push(id_of(0), 0, b"{\"n\":\"0\"}");
+    // While the program did not run.
+    let rig = rig(|plan| plan.outbox = Outbox::custom(Old(chunk)));
+    rig.settle();
+    assert_eq!((rig.server.count(), rig.pending(), rig.lost(Loss::OutboxAge)), (0, 0, 1));
 }
