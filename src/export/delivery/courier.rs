@@ -112,6 +112,23 @@ impl Courier {
         left
     }
 
+    /// The same without waiting for anything.
+    pub(crate) fn begin_shutdown(&self, timeout: Duration) {
+        if !self.shared.has_gone() {
+            self.shared.ask_to_stop(timeout);
+        }
+    }
+
+    /// Whether this is the delivery thread: the caller is a callback, which must not wait for it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shared.is_this_thread()
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending() == 0
+    }
+
     /// Sends nothing until [`resume`](Self::resume); what is in flight goes on.
     pub(crate) fn pause(&self) {
         self.shared.paused.store(true, Ordering::Release);

@@ -104,8 +104,8 @@ impl Shared {
         state.flushes.remove(&asked).and_then(|it| it.fulfilled).unwrap_or(false)
     }
 
-    /// Asks the worker to drain and go, and waits for it at most `bound`; true if it has gone.
-    pub(super) fn stop(&self, bound: Duration) -> bool {
+    /// Asks the worker to drain, for at most `bound`, and to go.
+    pub(super) fn ask_to_stop(&self, bound: Duration) {
         let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
         {
             let mut state = self.state.lock();
@@ -113,6 +113,11 @@ impl Shared {
             state.stop = Some(Stop { asked: state.asked, deadline });
         }
         self.control.notify_one();
+    }
+
+    /// The same, and waits for it as long; true if it has gone.
+    pub(super) fn stop(&self, bound: Duration) -> bool {
+        self.ask_to_stop(bound);
         if self.is_this_thread() {
             // A callback asked: the worker goes on when the callback returns.
             return false;

@@ -355,9 +355,19 @@ impl Shared {
     }
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let all = at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
+        let all = if self.is_here() {
+            self.queues.iter().all(|queue| queue.courier.is_idle())
+        } else {
+            at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done)
+        };
         let forgotten = self.forget_stored(&mut self.unforgotten.lock());
         self.depot.sync().is_ok() && forgotten && all
+    }
+
+    /// Whether this is one of the delivery threads. A callback there waits for none of them: another one's callback may be
+    /// waiting for this one.
+    fn is_here(&self) -> bool {
+        self.queues.iter().any(|queue| queue.courier.is_here())
     }
 
     fn pending(&self) -> u64 {
@@ -370,7 +380,11 @@ impl Shared {
         registry::release(&self.namespace, self);
         // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
-        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        if self.is_here() {
+            self.queues.iter().for_each(|queue| queue.courier.begin_shutdown(timeout));
+        } else {
+            at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        }
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)
