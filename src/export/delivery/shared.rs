@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -64,7 +64,7 @@ pub(super) struct Orders {
     pub(super) stop: Option<Stop>,
     /// The last call of `flush` or `shutdown` that is still waiting: it may cut the backoff short, once.
     pub(super) urgent: Option<u64>,
-    /// The first deadline among them.
+    /// The first deadline among them that is to come.
     pub(super) deadline: Option<i64>,
 }
 
@@ -130,13 +130,11 @@ impl Shared {
         let state = self.state.lock();
         let waiting = || state.flushes.iter().filter(|(_, flush)| flush.fulfilled.is_none());
         let flush = waiting().next_back().map(|(asked, _)| *asked);
-        let deadline = waiting().map(|(_, flush)| flush.deadline).min();
-        Orders {
-            asked: state.asked,
-            stop: state.stop,
-            urgent: flush.max(state.stop.map(|stop| stop.asked)),
-            deadline: [deadline, state.stop.map(|stop| stop.deadline)].into_iter().flatten().min(),
-        }
+        let flushes = waiting().map(|(_, flush)| flush.deadline);
+        // One that has passed has been seen: its caller gives up on its own, and it must not hide a later one.
+        let now = real_time();
+        let deadline = flushes.chain(state.stop.map(|stop| stop.deadline)).filter(|deadline| *deadline > now).min();
+        Orders { asked: state.asked, stop: state.stop, urgent: flush.max(state.stop.map(|stop| stop.asked)), deadline }
     }
 
     /// Answers the flushes for which `judge(until, deadline)` knows an answer. A good answer is given only after `confirm`,
@@ -199,4 +197,20 @@ impl Attend for Shared {
 /// Boot time of the machine, in ns, whatever clock the exporter lives by.
 pub(super) fn real_time() -> i64 {
     Source::System.moment().boot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_has_passed_hides_none_that_is_to_come() {
+        let shared = Shared::default();
+        // Its caller has given up, but has not come to say so.
+        let late = Flush { until: 0, deadline: 0, fulfilled: None };
+        shared.state.lock().flushes.insert(1, late);
+        shared.ask_to_stop(Duration::from_secs(60));
+        let stop = shared.orders().stop.unwrap();
+        assert_eq!(shared.orders().deadline, Some(stop.deadline));
+    }
 }

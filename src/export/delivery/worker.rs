@@ -206,8 +206,8 @@ impl Worker {
         let bounds = [
             due.map(|due| park(due.saturating_sub(now))),
             tend.map(|tend| park(duration_nanos(tend.max(TEND_AT_MOST_EVERY)))),
-            // One that has passed has been seen: its caller gives up on its own.
-            deadline.filter(|left| *left > 0).map(|left| Duration::from_nanos(left.unsigned_abs())),
+            // One that passed just now is looked at again: a shutdown's is not to be missed.
+            deadline.map(|left| Duration::from_nanos(u64::try_from(left).unwrap_or(0))),
         ];
         bounds.into_iter().flatten().min()
     }
