@@ -257,6 +257,8 @@ fn a_new_url_takes_later_requests() {
     let error = rig.exporter.set_collector_url(1, &elsewhere.url()).unwrap_err().to_string();
     assert!(error.contains("1 collector"), "{error}");
     assert!(rig.exporter.set_collector_url(0, "http://").is_err());
+    let report = rig.exporter.shutdown(BOUND);
+    assert_eq!(report.collectors[0].endpoint, format!("{}/new", elsewhere.url()));
     assert_eq!(rig.exporter.set_collector_url(0, "collector.example.com").is_ok(), cfg!(feature = "tls"));
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct Courier {
     depot: Arc<Depot>,
     queue: u16,
     losses: Arc<LossCounters>,
-    endpoint: String,
     /// What remained was counted.
     counted: AtomicBool,
 }
@@ -57,7 +56,7 @@ impl Courier {
             .build()
             .map_err(BuildError::Thread)?;
         let shared = Arc::new(Shared::default());
-        let endpoint = settings.endpoint.as_str().to_owned();
+        shared.moved(settings.endpoint.as_str());
         let worker = Worker::new(
             (depot.clone(), queue),
             (protocol, client),
@@ -80,7 +79,7 @@ impl Courier {
             clock.attend(Arc::downgrade(&attending));
         }
         spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
-        Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
+        Ok(Self { shared, depot, queue, losses, counted: AtomicBool::new(false) })
     }
 
     /// Sends what waits now, cutting a backoff short once. True when all of it has left; false as soon as it is clear that it
@@ -139,6 +138,11 @@ impl Courier {
         self.shared.nudge();
     }
 
+    /// Says where its requests go from now on, for reports and warnings.
+    pub(crate) fn moved(&self, endpoint: &str) {
+        self.shared.moved(endpoint);
+    }
+
     /// Events that left by a 2xx.
     pub(crate) fn delivered(&self) -> u64 {
         self.shared.delivered.load(Ordering::Acquire)
@@ -151,7 +155,7 @@ impl Courier {
 
     /// What became of the events so far.
     pub(crate) fn report(&self) -> CollectorReport {
-        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
+        CollectorReport { endpoint: self.shared.endpoint(), delivered: self.delivered(), pending: self.pending() }
     }
 }
 
@@ -164,7 +168,10 @@ impl Drop for Courier {
 
 impl fmt::Debug for Courier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Courier").field("endpoint", &self.endpoint).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("Courier")
+            .field("endpoint", &self.shared.endpoint())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 

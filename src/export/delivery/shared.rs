@@ -19,6 +19,8 @@ pub(super) struct Shared {
     /// Something else was asked; the worker always listens.
     pub(super) control: Notify,
     thread: OnceLock<ThreadId>,
+    /// Where requests go, as it is told.
+    endpoint: Mutex<String>,
     /// Events that left by a 2xx.
     pub(super) delivered: AtomicU64,
     pub(super) paused: AtomicBool,
@@ -75,6 +77,14 @@ impl Shared {
 
     pub(super) fn is_this_thread(&self) -> bool {
         self.thread.get() == Some(&this_thread())
+    }
+
+    pub(super) fn moved(&self, endpoint: &str) {
+        endpoint.clone_into(&mut self.endpoint.lock());
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        self.endpoint.lock().clone()
     }
 
     pub(super) fn nudge(&self) -> u64 {

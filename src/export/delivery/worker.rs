@@ -467,7 +467,7 @@ impl Worker {
             return;
         }
         *told = Some(now);
-        let endpoint = self.settings.endpoint.as_str();
+        let endpoint = self.shared.endpoint();
         match trouble {
             Trouble::Failing => tracing::warn!(target: TARGET, endpoint, message, "events are kept and sent again"),
             Trouble::Redirect => tracing::warn!(

@@ -145,6 +145,7 @@ impl SnowplowExporter {
             parsed.check_tls()?;
         }
         queue.protocol.set_target(target(&parsed, &queue.post_path)?);
+        queue.courier.moved(parsed.as_str());
         Ok(())
     }
 
