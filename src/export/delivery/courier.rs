@@ -176,4 +176,4 @@ impl fmt::Debug for Courier {
 }
 
 /// How long a courier that is dropped without a shutdown still tries.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ mod shared;
 mod tests;
 mod worker;
 
-pub(crate) use courier::Courier;
+pub(crate) use courier::{Courier, FAREWELL};
 
 /// How a kind of collector is spoken to.
 pub(crate) trait Protocol: Send + Sync + 'static {

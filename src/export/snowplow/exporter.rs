@@ -23,7 +23,7 @@ use super::{
 };
 use crate::clock::{Moment, Source, to_system_time};
 use crate::error::BuildError;
-use crate::export::delivery::Courier;
+use crate::export::delivery::{Courier, FAREWELL};
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
 use crate::export::{Chunk, ChunkEvent, ExportReport, StateRow};
@@ -393,8 +393,9 @@ impl Shared {
 }
 
 impl Drop for Shared {
+    /// A short shutdown. Couriers that are dropped make one each, but one after another, and what is to be forgotten would stay.
     fn drop(&mut self) {
-        registry::release(&self.namespace, self);
+        let _ = self.shutdown(FAREWELL);
     }
 }
 
