@@ -104,6 +104,21 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// An address as it was given, which is shown without what may be a password or a key in it.
+#[derive(Clone, Default)]
+pub(crate) struct Address<T>(pub(crate) T);
+
+impl<T: AsRef<str>> fmt::Debug for Address<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before_query = self.0.as_ref().split(['?', '#']).next().unwrap_or_default();
+        let shown = match before_query.rsplit_once('@') {
+            Some((_, host)) => format!("…@{host}"),
+            None => before_query.to_owned(),
+        };
+        fmt::Debug::fmt(&shown, f)
+    }
+}
+
 /// Whether the host of a URI is this machine: `localhost`, 127.0.0.0/8 or ::1.
 pub(crate) fn is_loopback_name(host: &str) -> bool {
     Host::parse(host).is_ok_and(|host| match host {
