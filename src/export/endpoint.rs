@@ -37,6 +37,10 @@ impl Endpoint {
         if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
             return Err(refuse("the host is missing; use a URL like https://collector.example.com"));
         }
+        // The parser would take `http:/host` for a host called `http`.
+        if rest.split(['/', '?', '#']).next().is_some_and(|host| host.ends_with(':')) {
+            return Err(refuse("there is no port after the colon; use a URL like https://collector.example.com"));
+        }
         let url = Url::parse(&format!("{scheme}://{rest}"))
             .map_err(|error| refuse(&format!("{error}; use a URL like https://collector.example.com")))?;
         if !url.username().is_empty() || url.password().is_some() || rest.split('/').next().unwrap_or("").contains('@')
@@ -190,6 +194,11 @@ mod tests {
             "\thost",
             "host\\path",
             "mailto:a@b",
+            "http:/host",
+            "https:host:8080",
+            "host:",
+            "http://host:/prefix",
+            "http://[::1]:",
             "http://a b/",
             "https://[::1",
             "//host",
