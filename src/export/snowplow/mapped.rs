@@ -72,7 +72,29 @@ impl Mapped {
     pub(super) fn clear(&mut self) {
         self.events.clear();
         self.bytes.clear();
+        if self.bytes.capacity() > MOST_KEPT {
+            self.bytes = Vec::new();
+        }
         self.rows.clear();
         self.sessions.clear();
+    }
+}
+
+/// The most memory that is kept for the encoded events of the next batch: some ten times what a usual one takes. A batch of
+/// huge events would otherwise be remembered by its buffer for ever.
+const MOST_KEPT: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_batchs_memory_is_used_again_and_a_huge_ones_is_given_back() {
+        let mut mapped = Mapped { bytes: Vec::with_capacity(1 << 20), ..Mapped::default() };
+        mapped.clear();
+        assert_eq!(mapped.bytes.capacity(), 1 << 20);
+        mapped.bytes.reserve(100 << 20);
+        mapped.clear();
+        assert_eq!(mapped.bytes.capacity(), 0);
     }
 }
