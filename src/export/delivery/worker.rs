@@ -468,7 +468,8 @@ impl Worker {
         }
         *told = Some(now);
         let endpoint = self.shared.endpoint();
-        match trouble {
+        // The application's subscriber hears it, and if that panics the events are to be delivered all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| match trouble {
             Trouble::Failing => tracing::warn!(target: TARGET, endpoint, message, "events are kept and sent again"),
             Trouble::Redirect => tracing::warn!(
                 target: TARGET,
@@ -477,7 +478,7 @@ impl Worker {
                 "the collector redirects, which is not followed: correct the endpoint; events are kept and sent again"
             ),
             Trouble::Dropped => tracing::warn!(target: TARGET, endpoint, message, "events were dropped and counted"),
-        }
+        }));
     }
 }
 

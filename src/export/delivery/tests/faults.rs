@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rig::{Told, id_of, rig};
 use super::server::{Answer, FaultServer};
 use crate::clock::duration_nanos;
+use crate::export::delivery::Callbacks;
 use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 use crate::export::retry::RetryPolicy;
 use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, Stored};
@@ -317,4 +318,47 @@ fn what_became_too_old_while_nobody_looked_is_dropped_and_not_sent() {
     let rig = rig(|plan| plan.outbox = Outbox::custom(Old(chunk)));
     rig.settle();
     assert_eq!((rig.server.count(), rig.pending(), rig.lost(Loss::OutboxAge)), (0, 0, 1));
+}
+
+/// Panics at every event of ours.
+struct Panicking;
+
+impl tracing::Subscriber for Panicking {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("otel_session")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("this subscriber panics at every event");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_warning_does_not_end_the_delivery() {
+    let mut rig = rig(|plan| {
+        plan.callbacks = Some(Callbacks {
+            on_success: None,
+            // On the thread that warns, and for as long as it lives.
+            on_failure: Some(Arc::new(|_| std::mem::forget(tracing::subscriber::set_default(Panicking)))),
+        });
+    });
+    rig.server.script([Answer::status(500), Answer::status(500)]);
+    rig.accept(1);
+    rig.settle();
+    // A warning of a kind is given once a minute.
+    rig.advance(Duration::from_secs(120));
+    rig.advance(Duration::from_secs(120));
+    assert_eq!((rig.server.count(), rig.pending()), (3, 0));
 }
