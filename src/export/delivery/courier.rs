@@ -25,6 +25,8 @@ pub(crate) struct Courier {
     losses: Arc<LossCounters>,
     /// What remained was counted.
     counted: AtomicBool,
+    /// A shutdown has waited for the thread for as long as a drop does: it has gone, or will not go.
+    waited: AtomicBool,
 }
 
 impl Courier {
@@ -79,7 +81,7 @@ impl Courier {
             clock.attend(Arc::downgrade(&attending));
         }
         spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
-        Ok(Self { shared, depot, queue, losses, counted: AtomicBool::new(false) })
+        Ok(Self { shared, depot, queue, losses, counted: AtomicBool::new(false), waited: AtomicBool::new(false) })
     }
 
     /// Sends what waits now, cutting a backoff short once. True when all of it has left; false as soon as it is clear that it
@@ -105,6 +107,7 @@ impl Courier {
         let left = self.depot.pending(self.queue).events;
         // Called by a callback on the thread itself, it could not wait: what is left may still be sent.
         let ended = !self.shared.is_this_thread();
+        self.waited.fetch_or(ended && timeout >= FAREWELL, Ordering::AcqRel);
         if left > 0 && ended && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
             self.losses.add(Loss::EventUndelivered, left);
         }
@@ -160,9 +163,11 @@ impl Courier {
 }
 
 impl Drop for Courier {
-    /// A short shutdown.
+    /// A short shutdown. It also sees to it that the outbox's file can be opened again, where a shorter one had no time to.
     fn drop(&mut self) {
-        self.shutdown(FAREWELL);
+        if !self.waited.load(Ordering::Acquire) {
+            self.shutdown(FAREWELL);
+        }
     }
 }
 

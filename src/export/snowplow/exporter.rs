@@ -395,7 +395,9 @@ impl Shared {
 impl Drop for Shared {
     /// A short shutdown. Couriers that are dropped make one each, but one after another, and what is to be forgotten would stay.
     fn drop(&mut self) {
-        let _ = self.shutdown(FAREWELL);
+        if !self.closed.load(Ordering::Acquire) {
+            let _ = self.shutdown(FAREWELL);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flush, shutdown, pause, drop.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use super::rig::{Rig, Told, id_of, rig};
 use super::server::Answer;
 use crate::clock::duration_nanos;
+use crate::export::delivery::FAREWELL;
 use crate::export::delivery::shared::real_time;
+use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore};
 use crate::telemetry::Loss;
 
@@ -274,6 +277,38 @@ fn dropping_a_courier_whose_collector_is_silent_does_not_hang() {
     rig.accept(1);
     rig.server.wait_for(1);
     drop(rig);
+}
+
+/// Blocks the thread that it is called on, for ever.
+#[derive(Debug)]
+struct Blocking;
+
+impl HttpClient for Blocking {
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        _: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async {
+            loop {
+                std::thread::park();
+            }
+        })
+    }
+}
+
+#[test]
+fn a_thread_that_a_shutdown_has_given_up_is_not_waited_for_again_when_its_courier_is_dropped() {
+    let mut rig = rig(|plan| plan.settings.client = Some(Arc::new(Blocking)));
+    rig.accept(1);
+    assert_eq!(rig.courier.shutdown(FAREWELL), 1);
+    let start = real_time();
+    drop(rig);
+    let took = real_time() - start;
+    assert!(took < duration_nanos(FAREWELL), "{took} ns");
 }
 
 #[test]
