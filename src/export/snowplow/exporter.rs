@@ -233,7 +233,7 @@ pub(super) struct Shared {
     /// The environment asked not to be tracked.
     pub(super) suppressed: bool,
     pub(super) opted_out: AtomicBool,
-    /// Users and sessions are forgotten already; set anew by the next opt-out.
+    /// Users and sessions are forgotten already, or are about to be by whoever set it; set anew by the next opt-out.
     pub(super) forgotten: AtomicBool,
     /// Deletions that the outbox has not taken yet. Locked after the intake.
     pub(super) unforgotten: Mutex<Vec<StateRow>>,
@@ -278,7 +278,7 @@ impl Shared {
         let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
-        if self.opted_out.load(Ordering::Acquire) {
+        if self.opted_out.load(Ordering::Acquire) || self.forgotten.load(Ordering::Acquire) {
             // Since this was asked above: what is forgotten must not be learned again.
             return Ok(());
         }
