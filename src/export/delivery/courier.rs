@@ -114,7 +114,36 @@ impl Courier {
         left
     }
 
-    /// The same without waiting for anything.
+    /// Sends nothing until [`resume`](Self::resume); what is in flight goes on.
+    pub(crate) fn pause(&self) {
+        self.shared.paused.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Release);
+        self.shared.nudge();
+    }
+
+    /// Events that left by a 2xx.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.shared.delivered.load(Ordering::Acquire)
+    }
+
+    /// Events that have neither been delivered nor dropped.
+    pub(crate) fn pending(&self) -> u64 {
+        self.depot.pending(self.queue).events
+    }
+
+    /// What became of the events so far.
+    pub(crate) fn report(&self) -> CollectorReport {
+        CollectorReport { endpoint: self.shared.endpoint(), delivered: self.delivered(), pending: self.pending() }
+    }
+}
+
+/// For exporters of several collectors, which may move.
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where there are several collectors"))]
+impl Courier {
+    /// A [`shutdown`](Self::shutdown) that is not waited for.
     pub(crate) fn begin_shutdown(&self, timeout: Duration) {
         if !self.shared.has_gone() {
             self.shared.ask_to_stop(timeout);
@@ -131,34 +160,9 @@ impl Courier {
         self.pending() == 0
     }
 
-    /// Sends nothing until [`resume`](Self::resume); what is in flight goes on.
-    pub(crate) fn pause(&self) {
-        self.shared.paused.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn resume(&self) {
-        self.shared.paused.store(false, Ordering::Release);
-        self.shared.nudge();
-    }
-
     /// Says where its requests go from now on, for reports and warnings.
     pub(crate) fn moved(&self, endpoint: &str) {
         self.shared.moved(endpoint);
-    }
-
-    /// Events that left by a 2xx.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.shared.delivered.load(Ordering::Acquire)
-    }
-
-    /// Events that have neither been delivered nor dropped.
-    pub(crate) fn pending(&self) -> u64 {
-        self.depot.pending(self.queue).events
-    }
-
-    /// What became of the events so far.
-    pub(crate) fn report(&self) -> CollectorReport {
-        CollectorReport { endpoint: self.shared.endpoint(), delivered: self.delivered(), pending: self.pending() }
     }
 }
 
