@@ -37,6 +37,10 @@ impl Endpoint {
         if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) {
             return Err(refuse("the host is missing; use a URL like https://collector.example.com"));
         }
+        // The parser would take `http:/host` for a host called `http`.
+        if rest.split(['/', '?', '#']).next().is_some_and(|host| host.ends_with(':')) {
+            return Err(refuse("there is no port after the colon; use a URL like https://collector.example.com"));
+        }
         let url = Url::parse(&format!("{scheme}://{rest}"))
             .map_err(|error| refuse(&format!("{error}; use a URL like https://collector.example.com")))?;
         if !url.username().is_empty() || url.password().is_some() || rest.split('/').next().unwrap_or("").contains('@')
@@ -101,6 +105,21 @@ impl fmt::Debug for Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.base)
+    }
+}
+
+/// An address as it was given, which is shown without what may be a password or a key in it.
+#[derive(Clone, Default)]
+pub(crate) struct Address<T>(pub(crate) T);
+
+impl<T: AsRef<str>> fmt::Debug for Address<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let before_query = self.0.as_ref().split(['?', '#']).next().unwrap_or_default();
+        let shown = match before_query.rsplit_once('@') {
+            Some((_, host)) => format!("…@{host}"),
+            None => before_query.to_owned(),
+        };
+        fmt::Debug::fmt(&shown, f)
     }
 }
 
@@ -175,6 +194,11 @@ mod tests {
             "\thost",
             "host\\path",
             "mailto:a@b",
+            "http:/host",
+            "https:host:8080",
+            "host:",
+            "http://host:/prefix",
+            "http://[::1]:",
             "http://a b/",
             "https://[::1",
             "//host",

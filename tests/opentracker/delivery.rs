@@ -195,10 +195,11 @@ fn the_returned_event_id_is_told_with_ours_and_nonsense_is_not() {
         export(&exporter, &[visit("s", &[])]).unwrap();
         assert!(exporter.flush(LONG));
     }
+    // A flush that finds nothing left does not wait for the last callback; a shutdown does.
+    assert_eq!(exporter.shutdown(LONG).delivered, 3);
     let ours = value(&sent(&calls.lock().unwrap()[2]), "event_id").unwrap().to_owned();
     assert_eq!(*told.lock().unwrap(), [(ours, "4454d621-e056-4afc-bb5b-063a3f98e4a7".to_owned())]);
     assert_eq!(exporter.losses().count(Loss::EventFilterPanic), 1);
-    assert_eq!(exporter.shutdown(LONG).delivered, 3);
 }
 
 #[test]
@@ -298,6 +299,23 @@ fn a_shutdown_reports_what_is_left_and_nothing_is_accepted_after_it() {
     assert_eq!(report.dropped.count(Loss::EventUndelivered), 2);
     assert!(export(&exporter, &[visit("s", &[])]).is_err());
     assert_eq!(exporter.shutdown(Duration::ZERO).pending, 2, "once more is fine");
+}
+
+#[test]
+fn what_a_filter_holds_up_until_the_exporter_has_shut_down_is_refused_and_counted() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let itself: Arc<OnceLock<OpentrackerExporter>> = Arc::default();
+    let of_filter = Arc::clone(&itself);
+    let exporter = builder(&sink.endpoint())
+        .with_filter(move |_, _| {
+            let _ = of_filter.get().unwrap().shutdown(LONG);
+            true
+        })
+        .build()
+        .unwrap();
+    itself.set(exporter.clone()).unwrap();
+    assert!(export(&exporter, &[visit("s", &[])]).is_err(), "nobody is there any more to send it");
+    assert_eq!((exporter.pending(), exporter.losses().count(Loss::OutboxError)), (0, 1));
 }
 
 #[test]

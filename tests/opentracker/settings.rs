@@ -69,6 +69,8 @@ fn the_value_of_a_header_is_never_shown() {
     }
     let debugged = format!("{:?}", local().with_custom_header("X-Key", "hunter2"));
     assert!(debugged.contains("X-Key") && !debugged.contains("hunter2"), "{debugged}");
+    let debugged = format!("{:?}", local().with_endpoint("https://ada:hunter2@host/x?key=hunter2"));
+    assert!(debugged.contains("host/x") && !debugged.contains("hunter2"), "{debugged}");
     let exporter = local().with_custom_header("X-Key", "hunter2").build().unwrap();
     assert!(!format!("{exporter:?}").contains("hunter2"));
 }

@@ -1,11 +1,11 @@
 //! When events are sent, how many together, and what becomes of failures.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use otel_session::Loss;
-use otel_session::SnowplowExporterBuilder;
 use otel_session::export::{Outbox, Overflow, RetryPolicy};
+use otel_session::{Loss, SnowplowExporter, SnowplowExporterBuilder};
 
 use crate::recorder::Recorder;
 use crate::requests::HOUR;
@@ -273,6 +273,27 @@ fn a_shutdown_drains_and_says_what_is_left() {
     let report = unreachable.exporter.shutdown(Duration::from_millis(50));
     assert_eq!((report.delivered, report.pending), (0, 1));
     assert_eq!(report.dropped.count(Loss::EventUndelivered), 1);
+}
+
+#[test]
+fn what_a_filter_holds_up_until_the_exporter_has_shut_down_is_refused_and_counted() {
+    let itself: Arc<OnceLock<SnowplowExporter>> = Arc::default();
+    let of_filter = Arc::clone(&itself);
+    let accepted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&accepted);
+    let rig = Rig::with(|builder| {
+        builder
+            .with_filter(move |_| {
+                let _ = of_filter.get().unwrap().shutdown(crate::recorder::BOUND);
+                true
+            })
+            .on_accepted(move |_| told.store(true, Ordering::Release))
+    });
+    itself.set(rig.exporter.clone()).unwrap();
+    rig.named(FIRST);
+    assert!(!accepted.load(Ordering::Acquire), "nobody is there any more to send it");
+    assert_eq!(rig.exporter.pending(), 0);
+    assert_eq!(rig.exporter.losses().count(Loss::OutboxError), 1);
 }
 
 #[test]

@@ -30,6 +30,9 @@ fn a_link_to_another_site_carries_the_user_and_the_time() {
         ("https://acme.de/x?a=1&&b=2&", format!("https://acme.de/x?a=1&&b=2&&{short}")),
         ("https://acme.de/x?&a=1&_sp=old.1&", format!("https://acme.de/x?&a=1&&{short}")),
         ("https://acme.de/x?#top", format!("https://acme.de/x?{short}#top")),
+        // Blanks around a link are no part of it, and would be one before a query.
+        (" https://acme.de/x \n", format!(" https://acme.de/x?{short} \n")),
+        ("https://acme.de/x#top ", format!("https://acme.de/x?{short}#top ")),
     ] {
         assert_eq!(decorate_url(url, &link()), decorated, "{url}");
     }

@@ -1,10 +1,12 @@
 //! Anonymity, do-not-track and opt-out.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use otel_session::export::snowplow::{Anonymity, StateStorage, Subject};
 
 use crate::recorder::Event;
@@ -65,6 +67,21 @@ fn server_anonymisation_adds_the_header_and_never_mixes_with_other_events() {
     let requests = rig.collector.requests();
     let sent: Vec<_> = requests.iter().map(|it| (it.header("SP-Anonymous"), it.events().len())).collect();
     assert_eq!(sent, [(None, 1), (Some("*"), 2), (None, 1)]);
+}
+
+#[test]
+fn events_of_different_anonymity_never_share_a_request() {
+    let rig = Rig::with(|builder| builder.with_batch_size(100).with_schedule_delay(Duration::from_secs(3600)));
+    let modes = [Anonymity::off(), Anonymity::with_session_tracking(), Anonymity::full()];
+    for mode in modes.into_iter().chain(modes.map(Anonymity::with_server_anonymisation)) {
+        rig.exporter.set_anonymous(mode);
+        rig.named(FIRST);
+        rig.named(FIRST);
+    }
+    rig.flush();
+    let requests = rig.collector.requests();
+    let sent: Vec<_> = requests.iter().map(|it| (it.header("SP-Anonymous"), it.events().len())).collect();
+    assert_eq!(sent, [[(None, 2); 3], [(Some("*"), 2); 3]].concat());
 }
 
 #[test]
@@ -151,6 +168,33 @@ fn the_users_hook_and_a_file_opt_out() {
     let events = rig.collector.events();
     assert_eq!(events.len(), 2);
     assert!(events[1].own().1.to_string().contains("after"));
+}
+
+#[test]
+fn a_record_on_its_way_while_its_user_is_forgotten_is_dropped_and_not_learned_again() {
+    let out = Arc::new(AtomicBool::new(false));
+    let (asked, opts_out) = (out.clone(), out.clone());
+    let other: Arc<OnceLock<SdkLoggerProvider>> = Arc::default();
+    let of_filter = Arc::clone(&other);
+    let rig = Rig::with(|builder| {
+        builder.with_opt_out(move || asked.load(Ordering::Acquire)).with_filter(move |_| {
+            if !opts_out.swap(true, Ordering::AcqRel) {
+                let loggers = of_filter.get().unwrap().clone();
+                let emit = move || {
+                    let logger = loggers.logger("other");
+                    let mut record = logger.create_log_record();
+                    record.set_event_name("other");
+                    logger.emit(record);
+                };
+                std::thread::spawn(emit).join().unwrap();
+            }
+            true
+        })
+    });
+    other.set(SdkLoggerProvider::builder().with_simple_exporter(rig.exporter.clone()).build()).unwrap();
+    rig.start(FIRST);
+    rig.flush();
+    assert!(rig.collector.requests().is_empty());
 }
 
 #[test]

@@ -317,6 +317,12 @@ fn values_of_the_wrong_kind_are_refused_and_secrets_not_shown() {
     }
     let error = javascript(r#"{"customHeaders": {"Authorization": "s3cret", "X": 7}}"#).unwrap_err();
     assert!(!error.contains("s3cret"), "{error}");
+    let error = javascript(r#"{"customHeaders": {"Authorization": "s3cret"},}"#).unwrap_err();
+    assert!(!error.contains("s3cret") && error.contains("column"), "{error}");
+    for emitters in [r#"[{"endpoint": "http://ada:s3cret@host", "port": 0}]"#, r#"["http://ada:s3cret@host", 5]"#] {
+        let error = python(&format!(r#"{{"emitters": {emitters}}}"#)).unwrap_err();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
     for arguments in [
         r#"{"emitters": []}"#,
         r#"{"emitters": [{"port": 1}]}"#,

@@ -1,7 +1,7 @@
 //! What requests look like, and where they go.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use otel_session::SnowplowExporter;
@@ -217,6 +217,32 @@ fn a_collector_that_fails_holds_no_other_up() {
     assert_eq!((report.delivered, report.pending), (2, 2));
 }
 
+/// Each would wait for the thread that it is on, or for another one whose callback waits for this one.
+#[test]
+fn callbacks_of_several_collectors_may_flush_and_shut_down_without_waiting() {
+    for act in [|it: &SnowplowExporter| _ = it.flush(HOUR), |it: &SnowplowExporter| _ = it.shutdown(HOUR)] {
+        let itself: Arc<OnceLock<SnowplowExporter>> = Arc::default();
+        let of_callback = Arc::clone(&itself);
+        let (one, other) = (Recorder::start(), Recorder::start());
+        let exporter = SnowplowExporter::builder()
+            .with_endpoint(one.url())
+            .with_endpoint(other.url())
+            .with_batch_size(2)
+            .with_schedule_delay(HOUR)
+            .with_max_batch_events(1)
+            .on_request_success(move |_| act(of_callback.get().unwrap()))
+            .build()
+            .unwrap();
+        itself.set(exporter.clone()).unwrap();
+        let rig = Rig::around(one, exporter);
+        rig.start(FIRST);
+        rig.named(FIRST);
+        rig.collector.wait_events(2);
+        other.wait_events(2);
+        assert_eq!(rig.exporter.shutdown(BOUND).delivered, 4);
+    }
+}
+
 #[test]
 fn a_new_url_takes_later_requests() {
     let rig = Rig::new();
@@ -231,6 +257,8 @@ fn a_new_url_takes_later_requests() {
     let error = rig.exporter.set_collector_url(1, &elsewhere.url()).unwrap_err().to_string();
     assert!(error.contains("1 collector"), "{error}");
     assert!(rig.exporter.set_collector_url(0, "http://").is_err());
+    let report = rig.exporter.shutdown(BOUND);
+    assert_eq!(report.collectors[0].endpoint, format!("{}/new", elsewhere.url()));
     assert_eq!(rig.exporter.set_collector_url(0, "collector.example.com").is_ok(), cfg!(feature = "tls"));
 }
 

@@ -11,7 +11,7 @@ use otel_session::testing::ManualClock;
 
 use crate::recorder::{BOUND, Recorder};
 use crate::rig::{FIRST, Rig, SECOND};
-use crate::store::Store;
+use crate::store::{SESSIONS, Store};
 
 #[test]
 fn a_store_of_ones_own_keeps_the_events() {
@@ -75,6 +75,24 @@ fn an_identity_lasts_as_long_as_it_is_told_to() {
             assert!(store.look().rows.is_empty());
         }
     }
+}
+
+#[test]
+fn who_opted_out_while_the_outbox_failed_is_forgotten_there_when_the_exporter_goes() {
+    let store = Store::default();
+    let rig =
+        Rig::with(|builder| builder.with_namespace("storage-forgotten").with_outbox(Outbox::custom(store.clone())));
+    rig.start(FIRST);
+    rig.flush();
+    // A provider that goes flushes, which would try again.
+    rig.loggers.shutdown().unwrap();
+    let sessions = || store.look().rows.iter().filter(|row| row.table == SESSIONS).count();
+    store.look().broken = true;
+    rig.exporter.set_opt_out(true);
+    assert_eq!(sessions(), 1);
+    store.look().broken = false;
+    drop(rig);
+    assert_eq!(sessions(), 0);
 }
 
 #[cfg(feature = "sqlite")]

@@ -23,9 +23,10 @@ pub(crate) struct Courier {
     depot: Arc<Depot>,
     queue: u16,
     losses: Arc<LossCounters>,
-    endpoint: String,
     /// What remained was counted.
     counted: AtomicBool,
+    /// A shutdown has waited for the thread for as long as a drop does: it has gone, or will not go.
+    waited: AtomicBool,
 }
 
 impl Courier {
@@ -57,7 +58,7 @@ impl Courier {
             .build()
             .map_err(BuildError::Thread)?;
         let shared = Arc::new(Shared::default());
-        let endpoint = settings.endpoint.as_str().to_owned();
+        shared.moved(settings.endpoint.as_str());
         let worker = Worker::new(
             (depot.clone(), queue),
             (protocol, client),
@@ -80,17 +81,15 @@ impl Courier {
             clock.attend(Arc::downgrade(&attending));
         }
         spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
-        Ok(Self { shared, depot, queue, losses, endpoint, counted: AtomicBool::new(false) })
+        Ok(Self { shared, depot, queue, losses, counted: AtomicBool::new(false), waited: AtomicBool::new(false) })
     }
 
     /// Sends what waits now, cutting a backoff short once. True when all of it has left; false as soon as it is clear that it
     /// will not within `deadline` (real time). With nothing waiting it is true at once. On the delivery thread (in a
     /// callback) it does not wait.
     pub(crate) fn flush(&self, deadline: Duration) -> bool {
-        // In this order: what leaves between the two only makes the flush wait for a little more.
-        let pending = self.depot.pending(self.queue).events;
-        let until = self.shared.settled().saturating_add(pending);
-        if pending == 0 {
+        let until = self.depot.next();
+        if self.depot.is_past(self.queue, until) {
             return self.depot.sync().is_ok();
         }
         if self.shared.is_this_thread() || self.shared.has_gone() {
@@ -108,6 +107,7 @@ impl Courier {
         let left = self.depot.pending(self.queue).events;
         // Called by a callback on the thread itself, it could not wait: what is left may still be sent.
         let ended = !self.shared.is_this_thread();
+        self.waited.fetch_or(ended && timeout >= FAREWELL, Ordering::AcqRel);
         if left > 0 && ended && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
             self.losses.add(Loss::EventUndelivered, left);
         }
@@ -136,22 +136,53 @@ impl Courier {
 
     /// What became of the events so far.
     pub(crate) fn report(&self) -> CollectorReport {
-        CollectorReport { endpoint: self.endpoint.clone(), delivered: self.delivered(), pending: self.pending() }
+        CollectorReport { endpoint: self.shared.endpoint(), delivered: self.delivered(), pending: self.pending() }
+    }
+}
+
+/// For exporters of several collectors, which may move.
+#[cfg_attr(not(feature = "snowplow"), allow(dead_code, reason = "used where there are several collectors"))]
+impl Courier {
+    /// A [`shutdown`](Self::shutdown) that is not waited for.
+    pub(crate) fn begin_shutdown(&self, timeout: Duration) {
+        if !self.shared.has_gone() {
+            self.shared.ask_to_stop(timeout);
+        }
+    }
+
+    /// Whether this is the delivery thread: the caller is a callback, which must not wait for it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shared.is_this_thread()
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending() == 0
+    }
+
+    /// Says where its requests go from now on, for reports and warnings.
+    pub(crate) fn moved(&self, endpoint: &str) {
+        self.shared.moved(endpoint);
     }
 }
 
 impl Drop for Courier {
-    /// A short shutdown.
+    /// A short shutdown. It also sees to it that the outbox's file can be opened again, where a shorter one had no time to.
     fn drop(&mut self) {
-        self.shutdown(FAREWELL);
+        if !self.waited.load(Ordering::Acquire) {
+            self.shutdown(FAREWELL);
+        }
     }
 }
 
 impl fmt::Debug for Courier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Courier").field("endpoint", &self.endpoint).field("queue", &self.queue).finish_non_exhaustive()
+        f.debug_struct("Courier")
+            .field("endpoint", &self.shared.endpoint())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
     }
 }
 
 /// How long a courier that is dropped without a shutdown still tries.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);

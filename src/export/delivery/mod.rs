@@ -39,6 +39,8 @@ mod tests;
 mod worker;
 
 pub(crate) use courier::Courier;
+#[cfg_attr(not(feature = "snowplow"), allow(unused_imports, reason = "used where there are several collectors"))]
+pub(crate) use courier::FAREWELL;
 
 /// How a kind of collector is spoken to.
 pub(crate) trait Protocol: Send + Sync + 'static {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -19,10 +19,10 @@ pub(super) struct Shared {
     /// Something else was asked; the worker always listens.
     pub(super) control: Notify,
     thread: OnceLock<ThreadId>,
+    /// Where requests go, as it is told.
+    endpoint: Mutex<String>,
     /// Events that left by a 2xx.
     pub(super) delivered: AtomicU64,
-    /// Events that left by a 2xx or by a drop of the worker.
-    pub(super) settled: AtomicU64,
     pub(super) paused: AtomicBool,
     /// How many events must wait for the worker to have something to do: what is accepted below a batch need not wake it.
     pub(super) enough: AtomicU64,
@@ -43,7 +43,8 @@ struct State {
 /// A call of `flush`, keyed by what `asked` was.
 #[derive(Debug)]
 struct Flush {
-    /// It is fulfilled when so many events have been settled, or none is left.
+    /// It is fulfilled when nothing is left of the chunks below this number. Counting what has left would not do: of several
+    /// requests in flight a newer one may arrive first.
     until: u64,
     /// Real boot time, in ns.
     deadline: i64,
@@ -65,7 +66,7 @@ pub(super) struct Orders {
     pub(super) stop: Option<Stop>,
     /// The last call of `flush` or `shutdown` that is still waiting: it may cut the backoff short, once.
     pub(super) urgent: Option<u64>,
-    /// The first deadline among them.
+    /// The first deadline among them that is to come.
     pub(super) deadline: Option<i64>,
 }
 
@@ -78,6 +79,14 @@ impl Shared {
         self.thread.get() == Some(&this_thread())
     }
 
+    pub(super) fn moved(&self, endpoint: &str) {
+        endpoint.clone_into(&mut self.endpoint.lock());
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        self.endpoint.lock().clone()
+    }
+
     pub(super) fn nudge(&self) -> u64 {
         let asked = {
             let mut state = self.state.lock();
@@ -88,7 +97,7 @@ impl Shared {
         asked
     }
 
-    /// Waits until so many events have been settled or none is left; false if that failed or took longer than `bound`.
+    /// Waits until nothing is left of the chunks below this number; false if that failed or took longer than `bound`.
     pub(super) fn flush(&self, until: u64, bound: Duration) -> bool {
         let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
         let asked = {
@@ -105,8 +114,8 @@ impl Shared {
         state.flushes.remove(&asked).and_then(|it| it.fulfilled).unwrap_or(false)
     }
 
-    /// Asks the worker to drain and go, and waits for it at most `bound`; true if it has gone.
-    pub(super) fn stop(&self, bound: Duration) -> bool {
+    /// Asks the worker to drain, for at most `bound`, and to go.
+    pub(super) fn ask_to_stop(&self, bound: Duration) {
         let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
         {
             let mut state = self.state.lock();
@@ -114,6 +123,11 @@ impl Shared {
             state.stop = Some(Stop { asked: state.asked, deadline });
         }
         self.control.notify_one();
+    }
+
+    /// The same, and waits for it as long; true if it has gone.
+    pub(super) fn stop(&self, bound: Duration) -> bool {
+        self.ask_to_stop(bound);
         if self.is_this_thread() {
             // A callback asked: the worker goes on when the callback returns.
             return false;
@@ -126,13 +140,11 @@ impl Shared {
         let state = self.state.lock();
         let waiting = || state.flushes.iter().filter(|(_, flush)| flush.fulfilled.is_none());
         let flush = waiting().next_back().map(|(asked, _)| *asked);
-        let deadline = waiting().map(|(_, flush)| flush.deadline).min();
-        Orders {
-            asked: state.asked,
-            stop: state.stop,
-            urgent: flush.max(state.stop.map(|stop| stop.asked)),
-            deadline: [deadline, state.stop.map(|stop| stop.deadline)].into_iter().flatten().min(),
-        }
+        let flushes = waiting().map(|(_, flush)| flush.deadline);
+        // One that has passed has been seen: its caller gives up on its own, and it must not hide a later one.
+        let now = real_time();
+        let deadline = flushes.chain(state.stop.map(|stop| stop.deadline)).filter(|deadline| *deadline > now).min();
+        Orders { asked: state.asked, stop: state.stop, urgent: flush.max(state.stop.map(|stop| stop.asked)), deadline }
     }
 
     /// Answers the flushes for which `judge(until, deadline)` knows an answer. A good answer is given only after `confirm`,
@@ -175,10 +187,6 @@ impl Shared {
     pub(super) fn has_gone(&self) -> bool {
         self.state.lock().gone
     }
-
-    pub(super) fn settled(&self) -> u64 {
-        self.settled.load(Ordering::Acquire)
-    }
 }
 
 impl Attend for Shared {
@@ -199,4 +207,20 @@ impl Attend for Shared {
 /// Boot time of the machine, in ns, whatever clock the exporter lives by.
 pub(super) fn real_time() -> i64 {
     Source::System.moment().boot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_has_passed_hides_none_that_is_to_come() {
+        let shared = Shared::default();
+        // Its caller has given up, but has not come to say so.
+        let late = Flush { until: 0, deadline: 0, fulfilled: None };
+        shared.state.lock().flushes.insert(1, late);
+        shared.ask_to_stop(Duration::from_secs(60));
+        let stop = shared.orders().stop.unwrap();
+        assert_eq!(shared.orders().deadline, Some(stop.deadline));
+    }
 }

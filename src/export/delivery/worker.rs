@@ -167,10 +167,9 @@ impl Worker {
     fn report(&mut self, orders: &Orders) -> bool {
         let idle = self.flights.is_empty();
         let left = self.depot.pending(self.queue).events;
-        let settled = self.shared.settled();
         let hopeless = |deadline: i64| idle && self.is_hopeless(deadline);
         let judge = |until: u64, deadline: i64| {
-            let good = left == 0 || settled >= until;
+            let good = self.depot.is_past(self.queue, until);
             (good || hopeless(deadline)).then_some(good)
         };
         // What has left is also gone from the disk when a flush says so.
@@ -207,8 +206,8 @@ impl Worker {
         let bounds = [
             due.map(|due| park(due.saturating_sub(now))),
             tend.map(|tend| park(duration_nanos(tend.max(TEND_AT_MOST_EVERY)))),
-            // One that has passed has been seen: its caller gives up on its own.
-            deadline.filter(|left| *left > 0).map(|left| Duration::from_nanos(left.unsigned_abs())),
+            // One that passed just now is looked at again: a shutdown's is not to be missed.
+            deadline.map(|left| Duration::from_nanos(u64::try_from(left).unwrap_or(0))),
         ];
         bounds.into_iter().flatten().min()
     }
@@ -247,6 +246,8 @@ impl Worker {
         if self.retry_at.is_some_and(|retry_at| retry_at <= now.boot) {
             self.retry_at = None;
         }
+        // What became too old since somebody looked, by a pause or by a start, is not to be among what is sent.
+        self.depot.expire(now.boot);
         while self.can_send() && self.is_due(now.boot) {
             let want = self.want(now.boot);
             let parcels = self.depot.take(self.queue, &want);
@@ -439,12 +440,8 @@ impl Worker {
     fn settle(&self, parcels: &[Parcel], outcome: Outcome) {
         let tickets: Vec<Ticket> = parcels.iter().map(|parcel| parcel.ticket).collect();
         self.depot.settle(self.queue, &tickets, outcome);
-        let events = parcels.len() as u64;
         if outcome == Outcome::Delivered {
-            self.shared.delivered.fetch_add(events, Ordering::AcqRel);
-        }
-        if outcome != Outcome::Again {
-            self.shared.settled.fetch_add(events, Ordering::AcqRel);
+            self.shared.delivered.fetch_add(parcels.len() as u64, Ordering::AcqRel);
         }
     }
 
@@ -470,8 +467,9 @@ impl Worker {
             return;
         }
         *told = Some(now);
-        let endpoint = self.settings.endpoint.as_str();
-        match trouble {
+        let endpoint = self.shared.endpoint();
+        // The application's subscriber hears it, and if that panics the events are to be delivered all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| match trouble {
             Trouble::Failing => tracing::warn!(target: TARGET, endpoint, message, "events are kept and sent again"),
             Trouble::Redirect => tracing::warn!(
                 target: TARGET,
@@ -480,7 +478,7 @@ impl Worker {
                 "the collector redirects, which is not followed: correct the endpoint; events are kept and sent again"
             ),
             Trouble::Dropped => tracing::warn!(target: TARGET, endpoint, message, "events were dropped and counted"),
-        }
+        }));
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Anonymity, Method, OldRecords, OpentrackerExporter, Properties};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
 use crate::export::delivery::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use crate::export::endpoint::Address;
 use crate::export::opt_out::OptOut;
 use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
@@ -84,7 +85,7 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
         f.debug_struct("Transport")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &Address(&self.endpoint))
             .field("method", &self.method)
             .field("headers", &names)
             .field("max_in_flight", &self.max_in_flight)

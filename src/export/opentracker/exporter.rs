@@ -85,6 +85,7 @@ impl OpentrackerExporter {
     /// [`Loss::EventUndelivered`](crate::Loss::EventUndelivered).
     pub fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.shared.closed.store(true, Ordering::Release);
+        self.shared.depot.close();
         let courier = &self.shared.courier;
         courier.shutdown(timeout);
         // A store that cannot remove keeps what was delivered, and sends it again after the next start.
@@ -184,8 +185,12 @@ impl Shared {
         if chunks.is_empty() {
             return Ok(());
         }
-        let accepted = self.depot.accept(chunks, Vec::new());
-        accepted.map_err(|error| OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")))
+        self.depot.accept(chunks, Vec::new()).map_err(|error| {
+            if self.closed.load(Ordering::Acquire) {
+                return OTelSdkError::AlreadyShutdown;
+            }
+            OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}"))
+        })
     }
 
     fn is_out(&self) -> bool {

@@ -16,7 +16,7 @@ use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
 use super::spare::Spare;
-use super::store::Closed;
+use super::store::{Closed, has_shut_down};
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -60,6 +60,8 @@ struct State {
     removals: Removals,
     next: u64,
     durable: bool,
+    /// No more events are accepted.
+    closed: bool,
     /// When to try a failed removal again, and when a failed read: boot time.
     remove_again: Option<i64>,
     read_again: Option<i64>,
@@ -264,6 +266,17 @@ impl Depot {
         self.state.lock().collector(queue).map(|queue| queue.pending()).unwrap_or_default()
     }
 
+    /// A number above those of all chunks that were accepted so far.
+    pub(crate) fn next(&self) -> u64 {
+        self.state.lock().next
+    }
+
+    /// Whether nothing is left in a queue of what was accepted when [`next`](Self::next) was this number.
+    pub(crate) fn is_past(&self, queue: u16, next: u64) -> bool {
+        let mut state = self.state.lock();
+        state.collector(queue).and_then(|queue| queue.oldest()).is_none_or(|oldest| oldest >= next)
+    }
+
     /// When the oldest event that is not in flight was accepted: boot time.
     pub(crate) fn waiting_since(&self, queue: u16) -> Option<i64> {
         self.state.lock().collector(queue)?.waiting_since()
@@ -288,13 +301,19 @@ impl Depot {
         }
     }
 
+    /// Drops the events that are too old at this boot time.
+    pub(crate) fn expire(&self, now: i64) {
+        let gone = self.state.lock().expire(now, self.limits.age);
+        self.losses.add(Loss::OutboxAge, gone);
+    }
+
     /// Does what is due: drops events that are too old and commits removals. Says how long until it has to be called again,
     /// if nothing else happens; after [`settle`](Self::settle) it has to be called in any case.
     pub(crate) fn tend(&self) -> Option<Duration> {
         let now = self.source.moment().boot;
+        self.expire(now);
         let due = {
             let mut state = self.state.lock();
-            self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
             state.read_again = state.read_again.filter(|again| *again > now);
             state.due(now, self.accepting.load(Ordering::Relaxed) > 0)
         };
@@ -347,6 +366,12 @@ impl Depot {
         result
     }
 
+    /// Accepts no more events from now on: whoever was about to when the exporter shut down would hand them to nobody. State is
+    /// still taken.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+    }
+
     /// Says that a collector's delivery thread has ended. With the last one the store is closed: its file can be opened again
     /// while handles of the exporter are still there.
     pub(crate) fn leave(&self) {
@@ -390,7 +415,15 @@ impl Drop for Depot {
 impl State {
     fn new(queues: u16, durable: bool) -> Self {
         let queues = (0..=queues).map(|_| Queue::default()).collect();
-        Self { queues, removals: Removals::default(), next: 0, durable, remove_again: None, read_again: None }
+        Self {
+            queues,
+            removals: Removals::default(),
+            next: 0,
+            durable,
+            closed: false,
+            remove_again: None,
+            read_again: None,
+        }
     }
 
     /// The queue of a collector that the exporter has.
@@ -422,6 +455,9 @@ impl State {
 
     /// Finds room for a batch: what of it is refused, and what is doomed for it.
     fn make_room(&mut self, batch: Batch, limits: &Limits) -> Result<Room, OutboxError> {
+        if self.closed && !batch.is_empty() {
+            return Err(has_shut_down());
+        }
         let collectors = self.queues.len() - 1;
         batch.fit(&mut self.queues[..collectors], limits, &mut self.next)
     }

@@ -78,6 +78,11 @@ impl Queue {
         self.entries.iter().map(|entry| entry.payload).sum()
     }
 
+    /// The first chunk of which anything is left, in flight or not.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.number)
+    }
+
     pub(super) fn waiting_since(&self) -> Option<i64> {
         self.entries.iter().find(|entry| entry.free().any()).map(|entry| entry.born)
     }

@@ -46,6 +46,10 @@ impl Batch {
         Self(fine)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Fits the batch into the queues: dooms what has to go for it and refuses what does not fit even so.
     pub(super) fn fit(self, queues: &mut [Queue], limits: &Limits, next: &mut u64) -> Result<Room, OutboxError> {
         if let Some(chunk) = self.0.iter().find(|chunk| usize::from(chunk.queue) >= queues.len()) {

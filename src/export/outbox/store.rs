@@ -196,6 +196,6 @@ impl OutboxStore for Closed {
     }
 }
 
-fn has_shut_down() -> OutboxError {
+pub(super) fn has_shut_down() -> OutboxError {
     OutboxError::Store("the exporter has shut down".into())
 }

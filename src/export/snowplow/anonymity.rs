@@ -70,14 +70,17 @@ impl Anonymity {
         !matches!(self.users, Users::Hidden)
     }
 
-    /// What stands for the request's headers in the outbox.
+    /// What stands for it in the outbox: a number for each, since a request that held events of two would tell that they are of
+    /// one user.
     pub(crate) const fn mode(self) -> u8 {
-        if self.server { MODE_SERVER_ANONYMOUS } else { MODE_PLAIN }
+        let users = match self.users {
+            Users::Named => 0,
+            Users::SessionOnly => 2,
+            Users::Hidden => 4,
+        };
+        if self.server { users | MODE_SERVER_ANONYMOUS } else { users }
     }
 }
 
-/// The mode of events that are sent without further headers.
-pub(crate) const MODE_PLAIN: u8 = 0;
-
-/// The mode of events that are sent with `SP-Anonymous`.
+/// The bit of the modes whose requests are sent with `SP-Anonymous`.
 pub(crate) const MODE_SERVER_ANONYMOUS: u8 = 1;

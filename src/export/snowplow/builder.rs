@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::SessionState;
 use super::callbacks::SessionCallback;
-use super::collector::{Address, Header};
+use super::collector::Header;
 use super::map_settings::MapSettings;
 use super::{AcceptedEvent, Collector, IdentityLifetime, Method, SnowplowExporter, StateStorage};
 use crate::clock::{Clock, Source};
 use crate::error::BuildError;
 use crate::export::delivery::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use crate::export::endpoint::Address;
 use crate::export::opt_out::OptOut;
 use crate::export::{Delivered, Failed, HttpClient, Outbox, RetryPolicy};
 
@@ -46,7 +47,7 @@ pub(super) struct Transport {
     pub(super) headers: Vec<Header>,
     pub(super) cookie_jar: bool,
     pub(super) client: Option<Arc<dyn HttpClient>>,
-    pub(super) id_service: Option<Address>,
+    pub(super) id_service: Option<Address<String>>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) retry: RetryPolicy,

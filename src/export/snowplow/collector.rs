@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Method;
 use super::protocol::{ANONYMOUS, Target};
 use crate::error::BuildError;
-use crate::export::endpoint::Endpoint;
+use crate::export::endpoint::{Address, Endpoint};
 use crate::export::headers::{custom_header, refused};
 
 /// A collector that events go to. Each has a queue of its own: a failing one holds nobody else up.
@@ -16,7 +16,7 @@ use crate::export::headers::{custom_header, refused};
 /// What is not said here is as the exporter's builder has it.
 #[derive(Debug, Clone, Default)]
 pub struct Collector {
-    endpoint: Address,
+    endpoint: Address<String>,
     port: Option<u16>,
     method: Option<Method>,
     post_path: Option<String>,
@@ -92,21 +92,6 @@ impl Collector {
     }
 }
 
-/// An address as it was given, which is shown without what may be a password or a key in it.
-#[derive(Clone, Default)]
-pub(super) struct Address(pub(super) String);
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let before_query = self.0.split(['?', '#']).next().unwrap_or_default();
-        let shown = match before_query.rsplit_once('@') {
-            Some((_, host)) => format!("…@{host}"),
-            None => before_query.to_owned(),
-        };
-        fmt::Debug::fmt(&shown, f)
-    }
-}
-
 /// A header of the user's; its value may be a secret.
 #[derive(Clone)]
 pub(super) struct Header(pub(super) String, pub(super) String);
@@ -151,7 +136,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 }
 
 /// `host/prefix` or a URL, with this port.
-fn with_port(address: &Address, port: u16) -> Result<String, BuildError> {
+fn with_port(address: &Address<String>, port: u16) -> Result<String, BuildError> {
     let refuse = |fix: String| BuildError::Setting { setting: "Collector::with_port", value: port.to_string(), fix };
     if port == 0 {
         return Err(refuse("nothing listens on port 0; use the collector's, from 1 to 65535".to_owned()));

@@ -159,7 +159,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// Takes no records without a session; they go out without one by default.
+    /// Takes no records without a session, and counts them as [`Loss::EventWithoutSession`](crate::Loss::EventWithoutSession);
+    /// they go out without one by default.
     pub fn with_skip_without_session(mut self, skip: bool) -> Self {
         self.content.skip_without_session = skip;
         self

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::clock::{Moment, Source, to_system_time};
 use crate::error::BuildError;
-use crate::export::delivery::Courier;
+use crate::export::delivery::{Courier, FAREWELL};
 use crate::export::endpoint::Endpoint;
 use crate::export::outbox::Depot;
 use crate::export::{Chunk, ChunkEvent, ExportReport, StateRow};
@@ -145,6 +145,7 @@ impl SnowplowExporter {
             parsed.check_tls()?;
         }
         queue.protocol.set_target(target(&parsed, &queue.post_path)?);
+        queue.courier.moved(parsed.as_str());
         Ok(())
     }
 
@@ -232,7 +233,7 @@ pub(super) struct Shared {
     /// The environment asked not to be tracked.
     pub(super) suppressed: bool,
     pub(super) opted_out: AtomicBool,
-    /// Users and sessions are forgotten already; set anew by the next opt-out.
+    /// Users and sessions are forgotten already, or are about to be by whoever set it; set anew by the next opt-out.
     pub(super) forgotten: AtomicBool,
     /// Deletions that the outbox has not taken yet. Locked after the intake.
     pub(super) unforgotten: Mutex<Vec<StateRow>>,
@@ -277,7 +278,7 @@ impl Shared {
         let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
-        if self.opted_out.load(Ordering::Acquire) {
+        if self.opted_out.load(Ordering::Acquire) || self.forgotten.load(Ordering::Acquire) {
             // Since this was asked above: what is forgotten must not be learned again.
             return Ok(());
         }
@@ -292,6 +293,9 @@ impl Shared {
         }
         if let Err(error) = self.depot.accept(chunks, rows) {
             mapper.roll_back();
+            if self.closed.load(Ordering::Acquire) {
+                return Err(OTelSdkError::AlreadyShutdown);
+            }
             return Err(OTelSdkError::InternalFailure(format!("the outbox took nothing: {error}")));
         }
         unforgotten.clear();
@@ -352,9 +356,19 @@ impl Shared {
     }
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
-        let all = at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done);
+        let all = if self.is_here() {
+            self.queues.iter().all(|queue| queue.courier.is_idle())
+        } else {
+            at_once(&self.queues, |queue| queue.courier.flush(timeout)).into_iter().all(|done| done)
+        };
         let forgotten = self.forget_stored(&mut self.unforgotten.lock());
         self.depot.sync().is_ok() && forgotten && all
+    }
+
+    /// Whether this is one of the delivery threads. A callback there waits for none of them: another one's callback may be
+    /// waiting for this one.
+    fn is_here(&self) -> bool {
+        self.queues.iter().any(|queue| queue.courier.is_here())
     }
 
     fn pending(&self) -> u64 {
@@ -363,10 +377,15 @@ impl Shared {
 
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
+        self.depot.close();
         registry::release(&self.namespace, self);
         // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
-        at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        if self.is_here() {
+            self.queues.iter().for_each(|queue| queue.courier.begin_shutdown(timeout));
+        } else {
+            at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
+        }
         let _ = self.depot.sync();
         let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
         ExportReport::new(self.losses.read(), reports)
@@ -374,8 +393,11 @@ impl Shared {
 }
 
 impl Drop for Shared {
+    /// A short shutdown. Couriers that are dropped make one each, but one after another, and what is to be forgotten would stay.
     fn drop(&mut self) {
-        registry::release(&self.namespace, self);
+        if !self.closed.load(Ordering::Acquire) {
+            let _ = self.shutdown(FAREWELL);
+        }
     }
 }
 
@@ -441,3 +463,29 @@ fn chunks(mapped: &mut Mapped, queues: usize, accepted_at: i64, buffer: impl Fn(
 /// What is kept ready for the next batch: memory for as many chunks as the SDK's batches become, unless they are large.
 const MOST_SPARE: usize = 16;
 const LARGEST_SPARE: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::mapped::Encoded;
+    use super::*;
+
+    #[test]
+    fn a_usual_batchs_memory_is_used_again_and_a_huge_ones_is_not_kept() {
+        let part = |len| Encoded { mode: 0, events: 0, bytes: vec![0; len] };
+        let mut mapped = Mapped { encoded: [100, 200].map(part).into(), ..Mapped::default() };
+        let made = chunks(&mut mapped, 2, 0, Vec::with_capacity);
+        assert_eq!(
+            made.iter().map(|chunk| (chunk.queue, chunk.bytes.len())).collect::<Vec<_>>(),
+            [(0, 100), (0, 200), (1, 100), (1, 200)]
+        );
+        let first = mapped.next(0).capacity();
+        assert!((100..200).contains(&first), "as much as the last first one took: {first}");
+
+        let mut mapped = Mapped { encoded: (0..100).map(|_| part(1 << 20)).collect(), ..Mapped::default() };
+        chunks(&mut mapped, 1, 0, Vec::with_capacity);
+        assert_eq!(mapped.spare.len(), 0);
+        mapped.encoded.extend((0..100).map(|_| part(1000)));
+        chunks(&mut mapped, 1, 0, Vec::with_capacity);
+        assert_eq!(mapped.spare.len(), MOST_SPARE);
+    }
+}

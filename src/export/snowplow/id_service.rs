@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::OnceCell;
 
 use crate::error::BuildError;
 use crate::export::endpoint::Endpoint;
@@ -16,7 +17,8 @@ use super::protocol::ANONYMOUS;
 pub(super) struct IdService {
     url: http::Uri,
     inner: Arc<dyn HttpClient>,
-    asked: AtomicBool,
+    /// Set by its first 2xx. Several requests may be under way at first: one of them asks, and the others wait for it.
+    asked: OnceCell<()>,
 }
 
 impl IdService {
@@ -36,7 +38,7 @@ impl IdService {
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let url = endpoint.uri("with_id_service", &path)?;
-        Ok(Arc::new(Self { url, inner, asked: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { url, inner, asked: OnceCell::new() }))
     }
 
     async fn ask(&self, anonymous: bool) -> Result<(), HttpError> {
@@ -49,7 +51,6 @@ impl IdService {
         if !status.is_success() {
             return Err(format!("the id service answered {status}").into());
         }
-        self.asked.store(true, Ordering::Release);
         Ok(())
     }
 }
@@ -70,10 +71,48 @@ impl HttpClient for IdService {
         Self: 'b,
     {
         Box::pin(async move {
-            if !self.asked.load(Ordering::Acquire) {
-                self.ask(request.headers().contains_key(ANONYMOUS)).await?;
-            }
+            self.asked.get_or_try_init(|| self.ask(request.headers().contains_key(ANONYMOUS))).await?;
             self.inner.send_bytes(request).await
         })
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Answers everything, but not at once, and counts what goes to the service.
+    #[derive(Debug, Default)]
+    struct Slow(AtomicU64);
+
+    impl HttpClient for Slow {
+        fn send_bytes<'a, 'b>(
+            &'a self,
+            request: Request<Bytes>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async move {
+                self.0.fetch_add(u64::from(request.uri().path() == "/id"), Ordering::AcqRel);
+                tokio::task::yield_now().await;
+                Ok(Response::new(Bytes::new()))
+            })
+        }
+    }
+
+    #[test]
+    fn requests_that_are_made_at_once_ask_the_service_once() {
+        let slow = Arc::new(Slow::default());
+        let service = IdService::before("http://localhost/id", Arc::clone(&slow) as _, false).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let request = || service.send_bytes(Request::new(Bytes::new()));
+        let (one, other) = runtime.block_on(async { tokio::join!(request(), request()) });
+        assert!(one.is_ok() && other.is_ok());
+        assert_eq!(slow.0.load(Ordering::Acquire), 1);
     }
 }

@@ -136,6 +136,8 @@ pub fn decorate_url(url: &str, link: &CrossDomainLink) -> String {
     if !leads_elsewhere(url, link.host.as_ref()) {
         return url.to_owned();
     }
+    // Blanks after it are no part of a link, as its readers take it.
+    let (url, blanks) = url.split_at(url.trim_end_matches(|char| char <= ' ').len());
     let (rest, fragment) = url.split_once('#').map_or((url, None), |(rest, fragment)| (rest, Some(fragment)));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     // Without text there are no pairs, not an empty one.
@@ -145,7 +147,7 @@ pub fn decorate_url(url: &str, link: &CrossDomainLink) -> String {
     let kept = pairs.filter(|it| it.split('=').next() != Some(NAME));
     let query = kept.chain([ours.as_str()]).collect::<Vec<_>>().join("&");
     let fragment = fragment.map(|it| format!("#{it}")).unwrap_or_default();
-    format!("{path}?{query}{fragment}")
+    format!("{path}?{query}{fragment}{blanks}")
 }
 
 fn leads_elsewhere(url: &str, page: Option<&Host>) -> bool {

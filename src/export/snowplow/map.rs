@@ -241,11 +241,11 @@ impl Mapper {
     /// The session of a record: `Some(None)` without one, `None` if the record must not become an event.
     fn resolve_session(&mut self, record: &Record<'_>) -> Option<Option<Resolved>> {
         let Some(text) = record.known.session_id else {
-            if record.is_of_session() {
+            if record.is_of_session() || self.settings.skip_without_session {
                 self.lose(Loss::EventWithoutSession, 1);
                 return None;
             }
-            return (!self.settings.skip_without_session).then_some(None);
+            return Some(None);
         };
         let resolved = self.ids.session(text, self.settings.session_ids);
         if resolved == Resolved::Refused {

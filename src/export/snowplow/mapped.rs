@@ -84,6 +84,7 @@ impl Mapped {
         self.rows.clear();
         self.sessions.clear();
     }
+
     /// Where the next event goes.
     pub(super) fn next(&mut self, mode: u8) -> &mut Vec<u8> {
         let goes_on = |last: &Encoded| last.mode == mode && last.events < Chunk::MAX_EVENTS;

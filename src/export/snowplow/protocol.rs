@@ -150,7 +150,7 @@ impl Protocol for SnowplowProtocol {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.extend(self.headers.clone());
-        if parcels.first().is_some_and(|it| it.mode() == MODE_SERVER_ANONYMOUS) {
+        if parcels.first().is_some_and(|it| it.mode() & MODE_SERVER_ANONYMOUS != 0) {
             headers.insert(HeaderName::from_static(ANONYMOUS), HeaderValue::from_static("*"));
         }
         request

@@ -70,7 +70,7 @@ pub(super) fn read(namespace: &str, row: &Row) -> Option<(Uuid, Stored)> {
     let id = Uuid::from_slice(own_key(namespace, row)?).ok()?;
     let mut fields = Fields(row.value.as_deref()?);
     (fields.byte()? == VERSION).then_some(())?;
-    let used = u64::from_le_bytes(fields.take()?);
+    let used = Some(u64::from_le_bytes(fields.take()?)).filter(|used| *used <= MAX_USED)?;
     let index = fields.index()?;
     let stored = match row.table {
         SESSIONS => {
@@ -142,6 +142,9 @@ impl Fields<'_> {
 
 /// The first byte of every row.
 const VERSION: u8 = 1;
+
+/// Beyond this nothing was ever counted, and the counting goes on from what is read.
+const MAX_USED: u64 = u64::MAX / 2;
 
 const SESSIONS: u8 = 1;
 const USERS: u8 = 2;

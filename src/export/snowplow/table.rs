@@ -344,11 +344,11 @@ impl<T: Clone + Done> Bounded<T> {
         self.batch += 1;
     }
 
+    /// Forgets every entry, and names all that a store may hold: what was forgotten since the last commit, too.
     fn clear(&mut self) -> impl Iterator<Item = Uuid> {
         self.order.clear();
         self.undo.clear();
-        self.forgotten.clear();
-        std::mem::take(&mut self.entries).into_keys()
+        std::mem::take(&mut self.entries).into_keys().chain(std::mem::take(&mut self.forgotten))
     }
 }
 

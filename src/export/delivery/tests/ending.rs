@@ -1,13 +1,16 @@
 //! Flush, shutdown, pause, drop.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::rig::{Told, rig};
+use super::rig::{Rig, Told, id_of, rig};
 use super::server::Answer;
 use crate::clock::duration_nanos;
+use crate::export::delivery::FAREWELL;
 use crate::export::delivery::shared::real_time;
+use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore};
 use crate::telemetry::Loss;
 
@@ -71,6 +74,35 @@ fn dropped_events_count_as_gone_for_a_flush() {
     rig.accept(2);
     assert!(rig.courier.flush(LONG));
     assert_eq!(rig.lost(Loss::EventRejected), 2);
+}
+
+#[test]
+fn a_flush_waits_for_what_was_accepted_before_it_although_newer_events_overtake_it() {
+    let mut rig = rig(|plan| {
+        plan.settings.max_in_flight = 2;
+        plan.want.one_per_lane = true;
+        plan.want.max_events = 1;
+    });
+    rig.server.script([Answer::Never]);
+    let lane = |number| u32::try_from(number).unwrap();
+    rig.accept_each(0, 1, lane, 20);
+    rig.server.wait_for(1);
+    let flushed = std::thread::scope(|scope| {
+        let Rig { courier, depot, server, .. } = &mut rig;
+        let flush = scope.spawn(|| courier.flush(SHORT));
+        for number in 1.. {
+            if flush.is_finished() {
+                break;
+            }
+            let mut chunk = Chunk::new(0, 0, 0);
+            chunk.push(id_of(number), lane(number), format!("{{\"n\":\"{number}\"}}").as_bytes());
+            depot.accept(vec![chunk], Vec::new()).unwrap();
+            server.wait_for(usize::try_from(number).unwrap() + 1);
+        }
+        flush.join().unwrap()
+    });
+    assert!(!flushed, "the first event has not arrived");
+    assert!(rig.courier.delivered() > 0, "but others have");
 }
 
 #[test]
@@ -245,6 +277,38 @@ fn dropping_a_courier_whose_collector_is_silent_does_not_hang() {
     rig.accept(1);
     rig.server.wait_for(1);
     drop(rig);
+}
+
+/// Blocks the thread that it is called on, for ever.
+#[derive(Debug)]
+struct Blocking;
+
+impl HttpClient for Blocking {
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        _: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(async {
+            loop {
+                std::thread::park();
+            }
+        })
+    }
+}
+
+#[test]
+fn a_thread_that_a_shutdown_has_given_up_is_not_waited_for_again_when_its_courier_is_dropped() {
+    let mut rig = rig(|plan| plan.settings.client = Some(Arc::new(Blocking)));
+    rig.accept(1);
+    assert_eq!(rig.courier.shutdown(FAREWELL), 1);
+    let start = real_time();
+    drop(rig);
+    let took = real_time() - start;
+    assert!(took < duration_nanos(FAREWELL), "{took} ns");
 }
 
 #[test]

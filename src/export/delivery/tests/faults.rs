@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rig::{Told, rig};
+use super::rig::{Told, id_of, rig};
 use super::server::{Answer, FaultServer};
+use crate::clock::duration_nanos;
+use crate::export::delivery::Callbacks;
 use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
 use crate::export::retry::RetryPolicy;
+use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, Stored};
 use crate::telemetry::Loss;
 
 const A_SECOND: Duration = Duration::from_secs(1);
@@ -287,4 +290,75 @@ fn a_client_that_panics_is_a_failure_like_another() {
     rig.advance(A_SECOND);
     assert_eq!(rig.told(), [Told::Failed(vec![0], None, true), Told::Failed(vec![0], None, true)]);
     assert_eq!(rig.pending(), 1);
+}
+
+/// A store with one event of long ago.
+#[derive(Debug)]
+struct Old(Chunk);
+
+impl OutboxStore for Old {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        Ok(Opened::new(vec![Stored::new(0, &self.0, Vec::new())], Vec::new(), 1))
+    }
+
+    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
+        Ok(())
+    }
+
+    fn read(&mut self, _: u64) -> Result<Chunk, OutboxError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn what_became_too_old_while_nobody_looked_is_dropped_and_not_sent() {
+    let mut chunk = Chunk::new(0, 0, 1_700_000_000_000_000_000 - duration_nanos(Duration::from_secs(31 * 24 * 3600)));
+    chunk.push(id_of(0), 0, b"{\"n\":\"0\"}");
+    // While the program did not run.
+    let rig = rig(|plan| plan.outbox = Outbox::custom(Old(chunk)));
+    rig.settle();
+    assert_eq!((rig.server.count(), rig.pending(), rig.lost(Loss::OutboxAge)), (0, 0, 1));
+}
+
+/// Panics at every event of ours.
+struct Panicking;
+
+impl tracing::Subscriber for Panicking {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("otel_session")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("this subscriber panics at every event");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_panics_at_a_warning_does_not_end_the_delivery() {
+    let mut rig = rig(|plan| {
+        plan.callbacks = Some(Callbacks {
+            on_success: None,
+            // On the thread that warns, and for as long as it lives.
+            on_failure: Some(Arc::new(|_| std::mem::forget(tracing::subscriber::set_default(Panicking)))),
+        });
+    });
+    rig.server.script([Answer::status(500), Answer::status(500)]);
+    rig.accept(1);
+    rig.settle();
+    // A warning of a kind is given once a minute.
+    rig.advance(Duration::from_secs(120));
+    rig.advance(Duration::from_secs(120));
+    assert_eq!((rig.server.count(), rig.pending()), (3, 0));
 }

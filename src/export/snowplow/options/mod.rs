@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::SnowplowExporterBuilder;
 use crate::error::BuildError;
+use crate::export::endpoint::Address;
 use emitters::{Arguments, Emitter};
 
 pub(super) use value::Given;
@@ -247,7 +248,8 @@ impl Reader {
 }
 
 fn object(setting: &'static str, text: &str) -> Result<Map<String, Value>, BuildError> {
-    let refuse = |fix: String| BuildError::Setting { setting, value: format!("{:?}", clipped(text)), fix };
+    // Not the text: there may be secrets in it.
+    let refuse = |fix: String| BuildError::Setting { setting, value: format!("{} bytes", text.len()), fix };
     match serde_json::from_str(text) {
         Ok(Value::Object(options)) => Ok(options),
         Ok(_) => Err(refuse("give a JSON object of options".to_owned())),
@@ -255,10 +257,12 @@ fn object(setting: &'static str, text: &str) -> Result<Map<String, Value>, Build
     }
 }
 
-/// A value for a message; never what stands in an object, which may be a header's secret.
+/// A value for a message; never what stands in an object, which may be a header's secret, nor what in a URL may be one.
 fn shown(value: &Value) -> String {
     match value {
         Value::Object(_) => "{..}".to_owned(),
+        Value::Array(values) => clipped(&format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", "))),
+        Value::String(text) if text.contains("://") => clipped(&format!("{:?}", Address(text))),
         value => clipped(&value.to_string()),
     }
 }

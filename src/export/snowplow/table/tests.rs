@@ -171,6 +171,51 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_lower_limit_crowded_out_is_forgotten_like_the_rest() {
+    let mut table = Table::new(8, true);
+    for number in 1..=8 {
+        let (session, user) = (id(number), id(100 + number));
+        let kind = SightingKind::Other;
+        table.observe(&Sighting { session, user, index: None, previous: None, kind, event: id(1), millis: 0 });
+    }
+    let mut stored = HashMap::new();
+    let mut changed = Vec::new();
+    table.changed_rows("n", &mut changed);
+    store(&mut stored, changed);
+    let mut table = Table::new(3, true);
+    table.load(rows(&stored).iter().filter_map(|row| rows::read("n", row)));
+    let mut forgotten = Vec::new();
+    table.forget("n", &mut forgotten);
+    store(&mut stored, forgotten);
+    assert!(stored.is_empty(), "{stored:?}");
+}
+
+#[test]
+fn a_stored_use_beyond_what_is_ever_counted_is_no_row() {
+    let (session, user) = (id(1), id(101));
+    let sighting = |session| Sighting {
+        session,
+        user,
+        index: None,
+        previous: None,
+        kind: SightingKind::Other,
+        event: id(1),
+        millis: 0,
+    };
+    let mut table = Table::new(8, true);
+    table.observe(&sighting(session));
+    let mut changed = Vec::new();
+    table.changed_rows("n", &mut changed);
+    for row in &mut changed {
+        row.value.as_mut().unwrap()[1..9].fill(0xff);
+    }
+    let mut table = Table::new(8, true);
+    table.load(changed.iter().filter_map(|row| rows::read("n", row)));
+    let (seen, _) = table.observe(&sighting(id(2)));
+    assert_eq!((seen.index, table.get(session)), (1, None));
+}
+
 fn commit(table: &mut Table, stored: &mut HashMap<(u8, Vec<u8>), Vec<u8>>, model: &Model, committed: &mut Model) {
     let mut changed = Vec::new();
     table.changed_rows("n", &mut changed);

@@ -160,9 +160,10 @@ fn the_session_goes_on_when_anonymity_ends_and_events_keep_the_mode_they_came_in
     let mut bridge = Bridge::new(MapSettings::default());
     let first = bridge.send_one(start(A, None));
     assert_eq!(bridge.mapped.encoded[0].mode, 0);
-    bridge.mapper.set_anonymity(Anonymity::full().with_server_anonymisation());
+    let anonymity = Anonymity::full().with_server_anonymisation();
+    bridge.mapper.set_anonymity(anonymity);
     assert_eq!(bridge.send_one(event_of(A)).field("sid"), None);
-    assert_eq!(bridge.mapped.encoded[0].mode, 1);
+    assert_eq!(bridge.mapped.encoded[0].mode, anonymity.mode());
     bridge.mapper.set_anonymity(Anonymity::off());
     let last = bridge.send_one(event_of(A));
     assert_eq!((last.field("duid"), last.event_index()), (first.field("duid"), Some(2)));

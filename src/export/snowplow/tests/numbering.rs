@@ -134,6 +134,7 @@ fn records_without_a_session_go_out_without_one_or_not_at_all() {
     assert_eq!((sent.field("sid"), sent.field("vid"), sent.entity("client_session")), (None, None, None));
     let mut bridge = Bridge::new(MapSettings { skip_without_session: true, ..MapSettings::default() });
     assert!(bridge.send(&[event([])]).is_empty());
+    assert_eq!(bridge.lost(Loss::EventWithoutSession), 1);
 }
 
 #[test]
