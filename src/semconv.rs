@@ -110,7 +110,7 @@ pub mod loss_reason {
     pub const LIFECYCLE_UNDELIVERED: &str = "lifecycle_undelivered";
     /// A log went out before the lifecycle records that should stand before it.
     pub const ORDER: &str = "order";
-    /// An ordinary log found the queue of the batch processor full.
+    /// An ordinary log found the queue of the batch processor full, or its thread ended by a panic.
     pub const LOG_QUEUE_FULL: &str = "log_queue_full";
     /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
     pub const LOG_AFTER_SHUTDOWN: &str = "log_after_shutdown";
@@ -136,7 +136,7 @@ pub mod loss_reason {
     pub const LOG_EXPORT: &str = "log_export";
     /// A user id could not be exported as it is; signals carry none instead.
     pub const INVALID_USER: &str = "invalid_user";
-    /// A span found the queue of the batch processor full.
+    /// A span found the queue of the batch processor full, or its thread ended by a panic.
     pub const SPAN_QUEUE_FULL: &str = "span_queue_full";
     /// An event was dropped because the outbox of a bridge was full.
     pub const OUTBOX_FULL: &str = "outbox_full";

@@ -24,7 +24,8 @@ pub enum Loss {
     /// A log went out before the lifecycle records that should stand before it, or not at all: publishing them took so long
     /// that too many logs had to wait for it, or had not ended when the pipeline went.
     Order,
-    /// An ordinary log found the queue of the batch processor full. Counted at flush and shutdown.
+    /// An ordinary log found the queue of the batch processor full, or the SDK's thread behind it ended by an exporter that
+    /// panicked. Counted at flush and shutdown.
     LogQueueFull,
     /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
     LogAfterShutdown,
@@ -50,7 +51,8 @@ pub enum Loss {
     LogExport,
     /// A user id could not be exported as it is; signals carry none instead.
     InvalidUser,
-    /// A span found the queue of the batch processor full. Counted at flush and shutdown.
+    /// A span found the queue of the batch processor full, or the SDK's thread behind it ended by an exporter that panicked.
+    /// Counted at flush and shutdown.
     SpanQueueFull,
     /// An event was dropped because the outbox of a bridge was full: the oldest or the newest, as configured.
     OutboxFull,

@@ -28,6 +28,9 @@ use crate::sync::{AtomicI64, Mutex, Ordering};
 /// How long a move of the clock waits for what falls due by it.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// Where boot time stops, after some 292 years, in nanoseconds: the last number of all means that a session has ended.
+const END_OF_TIME: i64 = i64::MAX - 1;
+
 /// A clock that stands still until it is told to move. Clones are the same clock.
 ///
 /// The SDK stamps spans and logs with the real clock: give them explicit times where the time matters.
@@ -73,11 +76,7 @@ impl ManualClock {
     /// due are done, false if that takes more than 5 s. On the keeper thread (in an observer) it returns at once.
     /// `advance(Duration::ZERO)` only waits for what is pending.
     pub fn advance(&self, duration: Duration) -> bool {
-        let nanos = duration_nanos(duration);
-        self.change(|moment| {
-            moment.boot = moment.boot.saturating_add(nanos);
-            moment.wall = moment.wall.saturating_add(nanos);
-        });
+        self.suspend(duration);
         self.settle()
     }
 
@@ -85,7 +84,7 @@ impl ManualClock {
     pub fn suspend(&self, duration: Duration) {
         let nanos = duration_nanos(duration);
         self.change(|moment| {
-            moment.boot = moment.boot.saturating_add(nanos);
+            moment.boot = moment.boot.saturating_add(nanos).min(END_OF_TIME);
             moment.wall = moment.wall.saturating_add(nanos);
         });
     }

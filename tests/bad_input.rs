@@ -65,6 +65,12 @@ fn the_shortest_and_the_longest_duration_work() {
     assert!(rig.sessions.current().is_none());
     rig.clock.advance(Duration::MAX);
     rig.log("at the end of time");
+    let last = rig.sessions.current();
+    assert!(last.is_some());
+    rig.log("no time later");
+    assert_eq!(rig.sessions.current(), last);
+    rig.sessions.rotate();
+    rig.sessions.shutdown(Duration::MAX).unwrap();
     assert_lawful(&rig.lines());
 }
 

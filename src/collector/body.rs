@@ -5,7 +5,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
@@ -17,10 +17,10 @@ pub(super) async fn read(body: Incoming, limit: usize, timeout: Duration) -> Res
     tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or(Err(Refusal::Unfinished))
 }
 
-/// Unpacks gzip to at most `limit` bytes.
+/// Unpacks gzip to at most `limit` bytes: all its members, since a sender that packs piece by piece makes several.
 pub(super) fn gunzip(packed: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
     let mut plain = Vec::new();
-    let mut reader = GzDecoder::new(packed).take(limit as u64 + 1);
+    let mut reader = MultiGzDecoder::new(packed).take(limit as u64 + 1);
     reader.read_to_end(&mut plain).map_err(|_| Refusal::Malformed)?;
     if plain.len() > limit { Err(Refusal::TooLarge) } else { Ok(plain) }
 }

@@ -20,8 +20,8 @@ use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExpor
 
 use super::gone::Gone;
 use super::nested;
-use super::tally::Tally;
-use crate::lifecycle::{Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
+use super::tally::{Tally, nothing_is_on_its_way};
+use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
 use crate::session::Live;
 use crate::sessions::Sessions;
@@ -145,15 +145,15 @@ impl BatchPipeline {
         self.nudge();
         let emitted = self.belt.tally.emitted();
         let flushed = self.inner.force_flush();
-        if flushed.is_ok() {
-            self.count_dropped(emitted);
-        }
+        self.count_dropped(&flushed, emitted);
         flushed
     }
 
-    /// Everything that was emitted before a flush has been exported or dropped by its end.
-    fn count_dropped(&self, emitted: u64) {
-        self.sessions.core.losses.add(Loss::LogQueueFull, self.belt.tally.newly_missing(emitted));
+    /// Of `emitted` logs, counts those that will not be exported any more, if a flush or a shutdown tells.
+    fn count_dropped(&self, flushed: &OTelSdkResult, emitted: u64) {
+        if nothing_is_on_its_way(flushed) {
+            self.sessions.core.losses.add(Loss::LogQueueFull, self.belt.tally.newly_missing(emitted));
+        }
     }
 
     fn leave(&self) -> bool {
@@ -169,8 +169,8 @@ impl BatchPipeline {
         let emitted = self.belt.tally.emitted();
         let result = self.inner.shutdown_with_timeout(timeout);
         self.closed.store(true, Ordering::Release);
+        self.count_dropped(&result, emitted);
         if result.is_ok() {
-            self.count_dropped(emitted);
             let late = self.belt.tally.newly_missing(self.belt.tally.emitted());
             self.sessions.core.losses.add(Loss::LogAfterShutdown, late);
         }
@@ -237,7 +237,7 @@ impl Drop for SessionBatchLogProcessor {
     /// A processor that is dropped without a shutdown still ends and delivers what it started.
     fn drop(&mut self) {
         if self.pipeline.leave() {
-            let _ = self.pipeline.inner.shutdown();
+            let _ = self.pipeline.close(FLUSH_BOUND);
             self.pipeline.sessions.core.left(&self.pipeline.queue);
         }
     }
@@ -259,12 +259,13 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
         let pending = self.queue.take_all();
         let nudged = batch.iter().any(|(record, _)| is_nudge(record));
         if pending.is_empty() && !nudged {
-            self.belt.tally.add_exported(batch.iter().count() as u64);
-            return self.inner.export(batch).await;
+            let count = batch.iter().count() as u64;
+            let exported = self.inner.export(batch).await;
+            self.belt.tally.add_exported(count);
+            return exported;
         }
         let injected = inject(pending, &batch);
         let lines = merge(&injected, &batch);
-        self.belt.tally.add_exported((lines.len() - injected.len()) as u64);
         let chunk = batch.iter().count().max(EXPORT_CHUNK);
         let mut result = Ok(());
         let mut at_risk = AtRisk { sessions: &self.sessions, records: injected.len() as u64 };
@@ -276,6 +277,7 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
                 self.sessions.core.losses.add(Loss::LifecycleExport, done);
                 result = exported;
             }
+            self.belt.tally.add_exported(lines.len() as u64 - done);
         }
         result
     }

@@ -17,7 +17,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfig, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
 use super::first::Stamper;
-use super::tally::Tally;
+use super::tally::{Tally, nothing_is_on_its_way};
 use crate::activity::{Signal, SignalKind};
 use crate::clock::to_nanos;
 use crate::lifecycle::Core;
@@ -197,11 +197,11 @@ pub struct SessionBatchSpanProcessor {
 }
 
 impl SessionBatchSpanProcessor {
-    /// Everything that ended before a flush has been exported or dropped by its end.
+    /// Counts the spans that will not be exported any more, if a flush or a shutdown tells.
     fn count_dropped(&self, flush: impl FnOnce(&BatchSpanProcessor) -> OTelSdkResult) -> OTelSdkResult {
         let ended = self.tally.emitted();
         let flushed = flush(&self.inner);
-        if flushed.is_ok() {
+        if nothing_is_on_its_way(&flushed) {
             self.sessions.core.losses.add(Loss::SpanQueueFull, self.tally.newly_missing(ended));
         }
         flushed
@@ -246,11 +246,13 @@ struct StampingExporter<E> {
 
 impl<E: SpanExporter> SpanExporter for StampingExporter<E> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
-        self.tally.add_exported(batch.len() as u64);
+        let count = batch.len() as u64;
         for span in &mut batch {
             stamp(self.stamper.core(), span);
         }
-        self.inner.export(batch).await
+        let exported = self.inner.export(batch).await;
+        self.tally.add_exported(count);
+        exported
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

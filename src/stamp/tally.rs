@@ -1,12 +1,13 @@
 //! Counts what went into a batch processor and what came out, without a shared cache line on the way in.
 //!
 //! Each thread counts in a cell of its own; only reading adds them up. What went in and never came out was dropped by the
-//! SDK's full queue, which says nothing of it.
+//! SDK's full queue, or went with its thread, which an exporter that panics ends; the SDK says nothing of either.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
 /// Cells of one tally. Threads beyond that many share the last one, and there the count is atomic.
 const CELLS: usize = 64;
@@ -68,6 +69,12 @@ impl Tally {
         let before = self.missing.fetch_max(missing, Ordering::AcqRel);
         missing.saturating_sub(before)
     }
+}
+
+/// Whether whatever was emitted before this flush or shutdown has been exported or dropped by its end. So it is when the
+/// SDK's thread has done it, and when that thread has gone.
+pub(super) fn nothing_is_on_its_way(flushed: &OTelSdkResult) -> bool {
+    matches!(flushed, Ok(()) | Err(OTelSdkError::AlreadyShutdown))
 }
 
 /// The cell of a thread that has not asked for one.

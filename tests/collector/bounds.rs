@@ -96,6 +96,37 @@ fn the_ring_keeps_the_latest_and_counts_the_rest() {
 }
 
 #[test]
+fn every_text_of_a_record_counts_for_the_memory_that_it_takes() {
+    let long = "x".repeat(100_000);
+    let value = json!({ "stringValue": long });
+    let pair = json!([{ "key": "k", "value": value }]);
+    let fields = [
+        ("/v1/traces", "name", json!(long)),
+        ("/v1/traces", "traceState", json!(long)),
+        ("/v1/traces", "attributes", pair.clone()),
+        ("/v1/traces", "status", json!({ "code": 2, "message": long })),
+        ("/v1/traces", "events", json!([{ "name": long }])),
+        ("/v1/traces", "events", json!([{ "attributes": pair }])),
+        ("/v1/traces", "links", json!([{ "traceState": long }])),
+        ("/v1/traces", "links", json!([{ "attributes": pair }])),
+        ("/v1/logs", "body", value.clone()),
+        ("/v1/logs", "severityText", json!(long)),
+        ("/v1/logs", "eventName", json!(long)),
+        ("/v1/logs", "attributes", pair.clone()),
+    ];
+    for (path, field, content) in fields {
+        let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
+        let mut record = json!({});
+        record[field] = content.clone();
+        let records = vec![record; 20];
+        let body = if path == "/v1/logs" { json_logs("shop", &records) } else { json_traces("shop", &records) };
+        assert_eq!(post_json(&collector.otlp_http_endpoint(), path, &body).status, 200);
+        let dropped = collector.stream().dropped();
+        assert!((10..20).contains(&dropped), "{dropped} of 20 dropped: {field} {}", &content.to_string()[..40]);
+    }
+}
+
+#[test]
 fn a_stream_once_taken_does_not_change() {
     let collector = DevCollector::start().expect("a collector");
     send_logs(&collector, &[log("s", 1)]);

@@ -62,6 +62,24 @@ fn a_compressed_http_body_is_unpacked() {
 }
 
 #[test]
+fn a_compressed_body_of_several_members_is_unpacked_to_its_end() {
+    let collector = DevCollector::start().expect("a collector");
+    // Two messages after one another are one with the records of both, and so are two gzip members.
+    let member = gzip(&request(&[full_log()]));
+    let both = [member.clone(), member.clone()].concat();
+    let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: gzip\r\n";
+    assert_eq!(post(&collector.otlp_http_endpoint(), "/v1/logs", headers, &both).status, 200);
+    assert_eq!(collector.stream().logs().len(), 2);
+    assert_eq!(call(&collector.otlp_grpc_endpoint(), LOGS, Some("gzip"), frame(1, &both)).status, Some(0));
+    assert_eq!(collector.stream().logs().len(), 4);
+    let cut = &both[..both.len() - 1];
+    assert_eq!(post(&collector.otlp_http_endpoint(), "/v1/logs", headers, cut).status, 400);
+    let trailing = [&member[..], b"more"].concat();
+    assert_eq!(post(&collector.otlp_http_endpoint(), "/v1/logs", headers, &trailing).status, 400);
+    assert_eq!(collector.stream().logs().len(), 4);
+}
+
+#[test]
 fn json_lines_carry_everything_and_json_reads_it_back_the_same() {
     let first = DevCollector::start().expect("a collector");
     let (http, logs, spans) = (first.otlp_http_endpoint(), request(&[full_log()]), request(&[full_span()]));

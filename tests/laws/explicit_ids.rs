@@ -32,6 +32,39 @@ fn law_6_an_explicit_id_on_a_log_wins_and_is_exported_once() {
 }
 
 #[test]
+fn law_6_of_several_explicit_ids_on_a_log_the_last_is_exported_and_everything_else_stays() {
+    for rig in KINDS.map(Rig::of) {
+        let logger = rig.logger();
+        let mut record = logger.create_log_record();
+        record.set_event_name("an.event");
+        record.set_target("target");
+        record.set_timestamp(epoch());
+        record.set_observed_timestamp(epoch() + MINUTE);
+        record.set_severity_number(opentelemetry::logs::Severity::Warn);
+        record.set_severity_text("WARN");
+        record.set_body(AnyValue::String("several".into()));
+        for (key, value) in [("session.id", "outer"), ("a", "1"), ("session.id", "inner"), ("b", "2")] {
+            record.add_attribute(key, value);
+        }
+        record.add_attribute("session.id", "own");
+        let before = record.clone();
+        rig.tracer().in_span("span", |_| logger.emit(record));
+        // Looking at a line fails where an attribute stands twice.
+        let line = rig.lines().into_iter().rfind(|line| line.body == "several").unwrap();
+        assert_eq!(line.id.as_deref(), Some("own"));
+        let after = line.record;
+        assert_eq!(after.attributes_iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b", "session.id"]);
+        assert_eq!((after.event_name(), after.target()), (before.event_name(), before.target()));
+        assert_eq!((after.timestamp(), after.observed_timestamp()), (before.timestamp(), before.observed_timestamp()));
+        assert_eq!(
+            (after.severity_number(), after.severity_text()),
+            (before.severity_number(), before.severity_text())
+        );
+        assert!(after.trace_context().is_some());
+    }
+}
+
+#[test]
 fn law_6_an_explicit_id_skips_neither_activity_nor_publication() {
     for kind in KINDS {
         let rig = Rig::of(kind);

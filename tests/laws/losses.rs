@@ -52,6 +52,97 @@ fn law_11_spans_that_find_the_queue_full_are_counted() {
     assert_eq!(rig.sessions.losses().total(), 10_000 - exported, "told once");
 }
 
+/// A span exporter that panics.
+#[derive(Debug)]
+struct Panics;
+
+impl opentelemetry_sdk::trace::SpanExporter for Panics {
+    async fn export(&self, _: Vec<opentelemetry_sdk::trace::SpanData>) -> opentelemetry_sdk::error::OTelSdkResult {
+        panic!("this exporter panics");
+    }
+}
+
+#[test]
+fn law_11_what_a_batch_thread_that_panicked_can_no_longer_export_is_counted() {
+    use opentelemetry::logs::LoggerProvider as _;
+    use opentelemetry::trace::{Span as _, TracerProvider as _};
+    returns("dead batch threads", || {
+        let rig = Rig::new();
+        let loggers = Kind::Batch.loggers(&rig.sessions, Hooked::new(|_, _| panic!("this exporter panics")));
+        let tracers = Kind::Batch.tracers(&rig.sessions, Panics);
+        let signals = |count: usize| {
+            for _ in 0..count {
+                emit(&loggers.logger("test"), "log", None);
+                start_span(&tracers.tracer("test"), "span", rig.clock.now()).end();
+            }
+        };
+        let counted = || {
+            let losses = rig.sessions.losses();
+            (losses.count(Loss::LogQueueFull), losses.count(Loss::SpanQueueFull))
+        };
+        signals(1);
+        // The SDK's threads go in the middle of this, and are gone once a flush finds nobody to ask.
+        let gone = |flushed: opentelemetry_sdk::error::OTelSdkResult| {
+            format!("{:?}", flushed.expect_err("the exporter panics")).contains("AlreadyShutdown")
+        };
+        while !gone(loggers.force_flush()) || !gone(tracers.force_flush()) {
+            std::thread::yield_now();
+        }
+        signals(10);
+        assert!(loggers.force_flush().is_err() && tracers.force_flush().is_err());
+        assert_eq!(counted(), (11, 11), "the signal at which it panicked, and all that followed");
+        signals(10);
+        assert!(loggers.shutdown().is_err() && tracers.shutdown().is_err());
+        assert_eq!(counted(), (21, 21));
+        assert!(loggers.force_flush().is_err() && tracers.force_flush().is_err());
+        assert_eq!(counted(), (21, 21), "told once");
+    });
+}
+
+/// A processor that hands on records and nothing else.
+#[derive(Debug)]
+struct RecordsOnly(otel_session::SessionBatchLogProcessor);
+
+impl LogProcessor for RecordsOnly {
+    fn emit(
+        &self,
+        data: &mut opentelemetry_sdk::logs::SdkLogRecord,
+        instrumentation: &opentelemetry::InstrumentationScope,
+    ) {
+        self.0.emit(data, instrumentation);
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn law_11_logs_that_found_the_queue_full_are_counted_when_the_processor_is_only_dropped() {
+    use opentelemetry::logs::LoggerProvider as _;
+    let rig = Rig::new();
+    let gate = Gate::default();
+    let shut = gate.clone();
+    let exporter = Hooked::new(move |_, _| {
+        shut.pass();
+        true
+    });
+    let kept = exporter.logs.clone();
+    let loggers = provider_of(RecordsOnly(rig.sessions.batch_log_processor(exporter)));
+    for _ in 0..10_000 {
+        emit(&loggers.logger("test"), "log", None);
+    }
+    gate.open();
+    drop(loggers);
+    let exported = lines(&kept).iter().filter(|line| !line.is_lifecycle()).count() as u64;
+    assert!(exported < 10_000);
+    assert_eq!(rig.sessions.losses().count(Loss::LogQueueFull), 10_000 - exported);
+}
+
 #[test]
 fn law_11_losses_are_told_by_name() {
     let rig = Rig::with(|builder| builder.with_id_generator(|| ""));
@@ -208,8 +299,9 @@ fn law_11_a_pipeline_that_never_exports_drops_whole_pairs_and_counts_them() {
     assert!(dropped > 1_000, "{dropped}");
     assert_eq!(dropped % 2, 0, "whole pairs");
     gate.open();
-    flushing.join().unwrap().unwrap();
-    stuck.shutdown().unwrap();
+    // The SDK gives a flush five seconds, which a busy machine may need for the rotations alone.
+    let _ = flushing.join().unwrap();
+    stuck.shutdown_with_timeout(seconds(120)).unwrap();
     // The links show the gap; what is left is balanced.
     let lines = lines(&exporter.logs);
     for pair in lines.chunks(2) {

@@ -269,7 +269,8 @@ fn law_2_the_history_holds_sixty_four_sessions_and_beyond_it_the_oldest_id_is_us
 #[test]
 fn law_2_the_history_holds_every_session_younger_than_a_minute() {
     let rig = Rig::new();
-    let ids = rotations(&rig, 5_000, Duration::from_millis(10));
+    // The first one ended at the second rotation, 59.99 s before the last.
+    let ids = rotations(&rig, 6_001, Duration::from_millis(10));
     rig.log_at("first", epoch() + Duration::from_millis(10));
     rig.log_at("middle", epoch() + Duration::from_millis(25_000));
     assert_eq!(rig.log_id("first"), ids.first().cloned());

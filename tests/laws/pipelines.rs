@@ -174,13 +174,17 @@ fn law_3_what_started_ends_when_the_provider_is_shut_down_or_only_dropped() {
 
 #[test]
 fn law_3_a_processor_that_is_dropped_without_a_provider_still_ends_what_it_started() {
-    let (_, sessions) = bare();
-    let logs = CapturedLogs::default();
-    let mut processor = sessions.batch_log_processor(logs.clone());
-    processor.set_resource(&opentelemetry_sdk::Resource::builder_empty().build());
-    sessions.record_activity();
-    drop(processor);
-    assert_eq!(events(&lines(&logs)), ["session.start", "session.end"]);
+    fn check<P: LogProcessor>(make: impl FnOnce(&Sessions, CapturedLogs) -> P) {
+        let (_, sessions) = bare();
+        let logs = CapturedLogs::default();
+        let mut processor = make(&sessions, logs.clone());
+        processor.set_resource(&opentelemetry_sdk::Resource::builder_empty().build());
+        sessions.record_activity();
+        drop(processor);
+        assert_eq!(events(&lines(&logs)), ["session.start", "session.end"]);
+    }
+    check(|sessions, logs| sessions.batch_log_processor(logs));
+    check(|sessions, logs| sessions.log_processor(SimpleLogProcessor::new(logs)));
 }
 
 #[test]

@@ -303,3 +303,70 @@ fn p_a_flush_and_a_shutdown_inside_an_executor_poison_no_simple_processor() {
         assert_eq!(sessions.losses().total(), 0);
     });
 }
+
+#[test]
+fn p_a_simple_exporter_that_flushes_its_own_pipeline_does_not_wait_for_itself() {
+    returns("an exporter that flushes itself", || {
+        let (_, sessions) = bare();
+        let rotating = sessions.clone();
+        let own: Arc<OnceLock<SdkLoggerProvider>> = Arc::default();
+        let (provider, flushed) = (own.clone(), Arc::new(Mutex::new(Vec::new())));
+        let results = flushed.clone();
+        let exporter = Hooked::new(move |_, record| {
+            if record.event_name().is_none() {
+                // Something is due, and the exporter's own lock is held.
+                rotating.rotate();
+                results.lock().unwrap().push(provider.get().unwrap().force_flush().is_ok());
+            }
+            true
+        });
+        own.set(Kind::Simple.loggers(&sessions, exporter.clone())).unwrap();
+        let provider = own.get().unwrap();
+        (0..10).for_each(|_| emit(&provider.logger("test"), "log", None));
+        assert_eq!(*flushed.lock().unwrap(), [true; 10]);
+        sessions.shutdown(seconds(20)).unwrap();
+        provider.shutdown().unwrap();
+        let lines = lines(&exporter.logs);
+        assert_lawful(&lines);
+        assert_eq!(lines.iter().filter(|line| line.is_start()).count(), 11);
+        assert_eq!(sessions.losses().total(), 0, "{}", sessions.losses());
+    });
+}
+
+/// A log processor that notes for each record whether it comes in a suppressed scope.
+#[derive(Debug, Clone, Default)]
+struct Suppressed(Arc<Mutex<Vec<Seen>>>);
+
+/// The event name of a record, and whether it came in a suppressed scope.
+type Seen = (Option<&'static str>, bool);
+
+impl LogProcessor for Suppressed {
+    fn emit(&self, record: &mut SdkLogRecord, _: &InstrumentationScope) {
+        self.0.lock().unwrap().push((record.event_name(), Context::is_current_telemetry_suppressed()));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn f_what_the_keeper_and_a_pipeline_that_goes_publish_is_published_in_a_suppressed_scope() {
+    for only_dropped in [false, true] {
+        let (clock, sessions) = bare();
+        let inner = Suppressed::default();
+        let provider = provider_of(sessions.log_processor(inner.clone()));
+        sessions.rotate();
+        assert!(clock.advance(Duration::ZERO));
+        match only_dropped {
+            true => drop(provider),
+            false => provider.shutdown().unwrap(),
+        }
+        // What a processor logs about them would be taken for activity, and start the next session.
+        assert_eq!(*inner.0.lock().unwrap(), [(Some("session.start"), true), (Some("session.end"), true)]);
+    }
+}

@@ -46,14 +46,19 @@ fn span(span: wire::Span, resource: &Arc<Resource>, scope: &Arc<Scope>, shared: 
     let events = span.events.into_iter().map(event).collect::<Result<Vec<_>, _>>()?;
     let links = span.links.into_iter().map(link).collect::<Result<Vec<_>, _>>()?;
     let attributes = attributes(span.attributes, 0)?;
+    let status = status(span.status);
     let size = size_of::<Span>()
         + shared
         + IDS_SIZE
         + span.name.len()
         + span.trace_state.len()
         + attributes.size()
+        + if let SpanStatus::Error(message) = &status { message.len() } else { 0 }
         + events.iter().map(|e| size_of::<SpanEvent>() + e.name.len() + e.attributes.size()).sum::<usize>()
-        + links.iter().map(|l| size_of::<SpanLink>() + IDS_SIZE + l.attributes.size()).sum::<usize>();
+        + links
+            .iter()
+            .map(|l| size_of::<SpanLink>() + IDS_SIZE + l.trace_state.len() + l.attributes.size())
+            .sum::<usize>();
     Ok(Span {
         sequence: 0,
         resource: Arc::clone(resource),
@@ -73,7 +78,7 @@ fn span(span: wire::Span, resource: &Arc<Resource>, scope: &Arc<Scope>, shared: 
         dropped_events: span.dropped_events_count,
         links,
         dropped_links: span.dropped_links_count,
-        status: status(span.status),
+        status,
         size,
     })
 }
