@@ -234,7 +234,11 @@ where
         let Some(span) = ctx.span(id).filter(|span| declares(span.metadata())) else { return };
         let (Some(opened), Some(id)) = (scoped::own(&span), self.given(|given| values.record(given))) else { return };
         opened.set_id(id);
-        self.link_if_started(&span);
+        // Only where the span is entered does the current context tell of it: elsewhere that is a stranger's, and a span that
+        // were started for it could not be given a foreign parent any more.
+        if entered::is_entered(self.key(&span.id())) {
+            self.link_if_started(&span);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, _ctx: Context<'_, S>) {

@@ -4,6 +4,7 @@
 
 mod activity;
 mod model;
+mod parents;
 #[path = "../support/mod.rs"]
 mod support;
 
