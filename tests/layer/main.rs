@@ -5,6 +5,7 @@
 mod activity;
 mod model;
 mod parents;
+mod reloaded;
 #[path = "../support/mod.rs"]
 mod support;
 
