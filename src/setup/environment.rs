@@ -147,7 +147,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Shown in the place of a value that may be a secret.
-const HIDDEN: &str = "(not shown)";
+pub(super) const HIDDEN: &str = "(not shown)";
 
 const POSITIVE: [&str; 8] = [
     "OTEL_BSP_SCHEDULE_DELAY",

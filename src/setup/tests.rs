@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::destination::{Destination, LOGS, Otlp, SPANS, Wishes, shown};
 use super::environment::{Environment, pairs};
+use super::export::metadata;
 use super::{Protocol, SetupError, setup};
 
 /// What the variables decide about spans and logs, or the message.
@@ -157,6 +158,19 @@ fn settings_in_code_that_cannot_work_are_errors_that_name_them() {
         let error = with(&[], |environment| setup.plan(environment).map(|_| ())).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
+}
+
+#[test]
+fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
+    let all = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20secret");
+    let [spans, logs] =
+        resolved(&[all, ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-team=shop")])
+            .unwrap();
+    let [Destination::Otlp(spans), Destination::Otlp(logs)] = [spans, logs] else { panic!("both are exported") };
+    let (spans_have, logs_have) = (metadata(&spans.headers), metadata(&logs.headers));
+    assert_eq!(spans_have.get("authorization").unwrap(), "Bearer secret");
+    assert_eq!((logs_have.len(), logs_have.get("x-team").unwrap().to_str().unwrap()), (1, "shop"));
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
 }
 
 #[test]

@@ -74,6 +74,25 @@ fn headers_reach_the_collector_and_are_never_shown() {
     );
 }
 
+#[test]
+fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = endpoint_of(&server);
+    let (heads, received) = mpsc::channel();
+    std::thread::spawn(move || server.incoming().flatten().for_each(|stream| _ = heads.send(refuse(stream))));
+    child(
+        "no runtime",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=t0ken"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""),
+            ("OTEL_LOGS_EXPORTER", "none"),
+        ],
+    );
+    let head = received.recv_timeout(DEADLINE).unwrap();
+    assert!(head.contains("/v1/traces") && head.contains("authorization: t0ken"), "{head}");
+}
+
 /// Reads one request and says 400; returns its head.
 fn refuse(stream: std::net::TcpStream) -> String {
     let mut reader = BufReader::new(stream);
