@@ -110,6 +110,9 @@ fn what_the_sdk_would_ignore_is_an_error() {
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "0"),
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-3"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
+        // The SDK would panic.
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "1048577"),
     ] {
         let error = with(&[(name, value)], |it| it.check_sdk()).unwrap_err();
         assert!(error.starts_with(&format!("{name}={value}: ")), "{error}");
@@ -120,6 +123,28 @@ fn what_the_sdk_would_ignore_is_an_error() {
 }
 
 #[test]
+fn a_value_that_the_sdk_would_not_understand_for_the_blanks_around_it_is_an_error() {
+    for (name, value) in [
+        ("OTEL_BSP_SCHEDULE_DELAY", " 100"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "4096\n"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "\t1"),
+        ("OTEL_TRACES_SAMPLER", "always_off "),
+    ] {
+        let error = with(&[(name, value)], |it| it.check_sdk()).unwrap_err();
+        assert_eq!(
+            error,
+            format!(
+                "{name}={}: has blanks around it, with which the SDK does not understand it; leave them out",
+                value.trim()
+            )
+        );
+    }
+    let ratio = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", " 0.5")];
+    assert!(with(&ratio, |it| it.check_sdk()).is_err());
+    assert!(resolved(&[("OTEL_EXPORTER_OTLP_TIMEOUT", " 100 ")]).is_ok(), "those that are read here may have them");
+}
+
+#[test]
 fn headers_are_checked_and_never_shown() {
     for value in ["token", "=secret", "a b=secret", "key=", "key=%zz", "key=secret\u{e9}", "key=%0Asecret"] {
         let error = resolved(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]).unwrap_err();
@@ -127,6 +152,19 @@ fn headers_are_checked_and_never_shown() {
         assert!(!error.contains("secret"), "{error}");
     }
     assert!(resolved(&[("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "authorization=Bearer%20x, x-team=shop,")]).is_ok());
+}
+
+#[test]
+fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
+    let all = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20secret");
+    let [spans, logs] =
+        resolved(&[all, ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-team=shop")])
+            .unwrap();
+    let [Destination::Otlp(spans), Destination::Otlp(logs)] = [spans, logs] else { panic!("both are exported") };
+    let (spans_have, logs_have) = (metadata(&spans.headers), metadata(&logs.headers));
+    assert_eq!(spans_have.get("authorization").unwrap(), "Bearer secret");
+    assert_eq!((logs_have.len(), logs_have.get("x-team").unwrap().to_str().unwrap()), (1, "shop"));
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
 }
 
 #[test]
@@ -158,19 +196,6 @@ fn settings_in_code_that_cannot_work_are_errors_that_name_them() {
         let error = with(&[], |environment| setup.plan(environment).map(|_| ())).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
-}
-
-#[test]
-fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
-    let all = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20secret");
-    let [spans, logs] =
-        resolved(&[all, ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-team=shop")])
-            .unwrap();
-    let [Destination::Otlp(spans), Destination::Otlp(logs)] = [spans, logs] else { panic!("both are exported") };
-    let (spans_have, logs_have) = (metadata(&spans.headers), metadata(&logs.headers));
-    assert_eq!(spans_have.get("authorization").unwrap(), "Bearer secret");
-    assert_eq!((logs_have.len(), logs_have.get("x-team").unwrap().to_str().unwrap()), (1, "shop"));
-    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
 }
 
 #[test]
