@@ -72,9 +72,12 @@ fn not_plumbing(metadata: &Metadata<'_>) -> bool {
     !is_plumbing(target) && target.split("::").next() != Some("otel_session")
 }
 
-/// The SDK prints an error for every batch that it could not export; our one warning an outage says the same.
+/// Where a crate of the program has its logs of itself on, the SDK prints an error for every batch that it could not export,
+/// and the exporter a warning; our one warning an outage says the same.
 fn not_said_already(metadata: &Metadata<'_>) -> bool {
-    !(metadata.target().starts_with("opentelemetry") && metadata.name().ends_with(".ExportError"))
+    let name = metadata.name();
+    let said = name.ends_with(".ExportError") || name.starts_with("Export.Failed.");
+    !(said && metadata.target().starts_with("opentelemetry"))
 }
 
 /// The instrumentation scope of spans from `tracing`; that of its logs is the event's target.

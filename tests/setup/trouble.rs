@@ -27,6 +27,13 @@ fn an_endpoint_that_cannot_be_reached_is_told_once_a_signal_and_its_losses_are_c
 }
 
 #[test]
+fn what_the_sdk_says_of_each_batch_of_an_outage_is_not_told_again() {
+    let told = child("what the SDK says", &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")]);
+    assert!(!told.stderr.contains("said for a batch"), "{}", told.stderr);
+    assert!(told.stderr.contains("said about the queue"), "{}", told.stderr);
+}
+
+#[test]
 fn a_collector_that_never_answers_keeps_nobody_waiting() {
     // The system accepts connections for it, and nothing ever answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
