@@ -136,7 +136,8 @@ impl SessionLayer {
     }
 
     /// A filter of what is activity. It runs for every signal on the signal's thread, so it should be quick; if it panics the
-    /// signal counts as activity, and the panic is counted. Default: everything.
+    /// signal counts as activity, and the panic is counted. What it logs or traces itself is no activity, and it is not asked
+    /// about that. Default: everything.
     pub fn with_activity_filter(mut self, filter: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.policy.filter = Some(Arc::new(filter));
         self
