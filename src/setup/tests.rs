@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::destination::{Destination, LOGS, Otlp, SPANS, Wishes, shown};
 use super::environment::{Environment, pairs};
 use super::export::metadata;
+use super::subscriber::colours;
 use super::{Protocol, SetupError, setup};
 
 /// What the variables decide about spans and logs, or the message.
@@ -208,6 +209,13 @@ fn only_an_express_wish_disables() {
     assert!(
         disabled("OTEL_SDK_DISABLED", "1").unwrap_err().starts_with("OTEL_SDK_DISABLED=1: is neither true nor false")
     );
+}
+
+#[test]
+fn lines_are_coloured_on_terminals_unless_no_color_is_set() {
+    let coloured = |variables: &[_], terminal| with(variables, |it| Ok(colours(it, terminal))).unwrap();
+    assert!(coloured(&[], true) && coloured(&[("NO_COLOR", "")], true));
+    assert!(!coloured(&[], false) && !coloured(&[("NO_COLOR", "1")], true));
 }
 
 #[test]
