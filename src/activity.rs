@@ -1,5 +1,6 @@
 //! Which signals count as activity, and so keep a session alive.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -33,7 +34,8 @@ pub struct Filter(Arc<dyn Fn(&Signal<'_>) -> bool + Send + Sync>);
 
 impl Activity {
     /// The signals that `accepts` returns true for. It runs for every signal, on the thread of the signal, so it should be
-    /// quick; if it panics the signal counts as activity, and the panic is counted.
+    /// quick; if it panics the signal counts as activity, and the panic is counted. What it logs or traces itself is no activity,
+    /// and it is not asked about that.
     pub fn filter(accepts: impl Fn(&Signal<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self::Filter(Filter(Arc::new(accepts)))
     }
@@ -50,13 +52,28 @@ impl Activity {
             Self::Explicit => false,
             Self::Filter(filter) => {
                 let signal = signal();
-                catch_unwind(AssertUnwindSafe(|| (filter.0)(&signal))).unwrap_or_else(|_| {
-                    losses.add(Loss::FilterPanic, 1);
-                    true
-                })
+                ask(losses, || (filter.0)(&signal))
             }
         }
     }
+}
+
+thread_local! {
+    static ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Asks a filter of the application's. What it logs or traces meanwhile is no activity and asks nobody: it would be asked
+/// about that as well, and so without end.
+pub(crate) fn ask(losses: &LossCounters, filter: impl FnOnce() -> bool) -> bool {
+    if ASKING.replace(true) {
+        return false;
+    }
+    let accepted = catch_unwind(AssertUnwindSafe(filter));
+    ASKING.set(false);
+    accepted.unwrap_or_else(|_| {
+        losses.add(Loss::FilterPanic, 1);
+        true
+    })
 }
 
 impl fmt::Debug for Activity {

@@ -109,7 +109,8 @@ static LAYERS: AtomicU64 = AtomicU64::new(0);
 ///
 /// Limits: a span that a filter disables for this layer is no scope. An event with an explicit `parent:` is logged with the
 /// scope of the thread, as it is with the trace of the thread; its span event and its line have the parent's. A span that is
-/// never entered and was given a foreign parent (`set_parent`) misses its scope if the OpenTelemetry layer comes first.
+/// never entered and was given a foreign parent (`set_parent`), or whose parent a filter hides from the OpenTelemetry layer,
+/// misses its scope if the OpenTelemetry layer comes first.
 #[derive(Debug)]
 #[must_use = "a layer does nothing until it is added to a subscriber"]
 pub struct SessionLayer {
@@ -135,7 +136,8 @@ impl SessionLayer {
     }
 
     /// A filter of what is activity. It runs for every signal on the signal's thread, so it should be quick; if it panics the
-    /// signal counts as activity, and the panic is counted. Default: everything.
+    /// signal counts as activity, and the panic is counted. What it logs or traces itself is no activity, and it is not asked
+    /// about that. Default: everything.
     pub fn with_activity_filter(mut self, filter: impl Fn(&Metadata<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.policy.filter = Some(Arc::new(filter));
         self
@@ -149,30 +151,41 @@ impl SessionLayer {
         Key { layer: self.number, span: id.into_u64() }
     }
 
-    /// The subscriber that this layer is a part of. Layers within a `Vec` are not told of it, and look for it where they are
-    /// called, as far as `tracing` lets them.
-    fn dispatch(&self) -> Option<Dispatch> {
-        let mut known = self.dispatch.lock();
-        if known.is_none() {
-            *known = tracing::dispatcher::get_default(|dispatch| {
-                let layer = dispatch.downcast_ref::<Self>();
-                layer.is_some_and(|layer| std::ptr::eq(layer, self)).then(|| dispatch.downgrade())
-            });
-        }
-        known.as_ref()?.upgrade()
+    /// The subscriber that this layer is a part of. Layers within a `Vec` or a `reload::Layer` are not told of it, and look for
+    /// it where they are called, as far as `tracing` lets them: it is the one that knows the span by the same scope.
+    fn dispatch<S>(&self, id: &Id, scope: &Arc<Opened>) -> Option<Dispatch>
+    where
+        S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    {
+        let told = self.dispatch.lock().clone();
+        let known = told.or_else(|| {
+            let found = tracing::dispatcher::get_default(|dispatch| {
+                let span = dispatch.downcast_ref::<S>()?.span(id)?;
+                scope_of(&span).is_some_and(|it| Arc::ptr_eq(&it, scope)).then(|| dispatch.downgrade())
+            })?;
+            *self.dispatch.lock() = Some(found.clone());
+            Some(found)
+        });
+        known?.upgrade()
     }
 
     /// Says by its OpenTelemetry span's id which scope a span is in. That starts the OpenTelemetry span if it has not
     /// started, so call it only where the OpenTelemetry layer would start it too, or has.
-    fn link<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>) {
+    fn link<S>(&self, span: &SpanRef<'_, S>)
+    where
+        S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    {
         let Some(scope) = scope_of(span).filter(|_| !spans::is_starting()) else { return };
-        if let Some(dispatch) = self.dispatch() {
+        if let Some(dispatch) = self.dispatch::<S>(&span.id(), &scope) {
             link(span, &scope, &dispatch);
         }
     }
 
     /// The same where the OpenTelemetry span has started only if entering starts it, which the current context tells.
-    fn link_if_started<'a, S: LookupSpan<'a>>(&self, span: &SpanRef<'a, S>) {
+    fn link_if_started<S>(&self, span: &SpanRef<'_, S>)
+    where
+        S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    {
         if scope::map_current(TraceContextExt::has_active_span) == Some(true) {
             self.link(span);
         }
@@ -234,7 +247,11 @@ where
         let Some(span) = ctx.span(id).filter(|span| declares(span.metadata())) else { return };
         let (Some(opened), Some(id)) = (scoped::own(&span), self.given(|given| values.record(given))) else { return };
         opened.set_id(id);
-        self.link_if_started(&span);
+        // Only where the span is entered does the current context tell of it: elsewhere that is a stranger's, and a span that
+        // were started for it could not be given a foreign parent any more.
+        if entered::is_entered(self.key(&span.id())) {
+            self.link_if_started(&span);
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, _ctx: Context<'_, S>) {
@@ -247,9 +264,9 @@ where
         }
         let Some(span) = ctx.span(id) else { return };
         let scope = scope_of(&span);
-        if scope.is_some() {
+        if let Some(scope) = &scope {
             // Within a `Vec` of layers this is where the subscriber is first seen; the spans beneath need it to find theirs.
-            let _ = self.dispatch();
+            let _ = self.dispatch::<S>(id, scope);
             self.link_if_started(&span);
         }
         entered::enter(self.key(id), scope, scoped::created(&span));

@@ -1,7 +1,6 @@
 //! Which of `tracing`'s signals are activity, and which are no signals of the application at all.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use opentelemetry::Context;
@@ -11,11 +10,10 @@ use tracing::{Event, Level, Metadata};
 use tracing_subscriber::filter::Targets;
 
 use super::field::LogTarget;
-use crate::activity::{Activity, Signal, SignalKind, is_plumbing};
+use crate::activity::{Activity, Signal, SignalKind, ask, is_plumbing};
 use crate::scope;
 use crate::session::Live;
 use crate::sessions::Sessions;
-use crate::telemetry::Loss;
 
 type Filter = Arc<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>;
 
@@ -73,12 +71,7 @@ impl Policy {
     fn counts(&self, sessions: &Sessions, metadata: &Metadata<'_>, target: &str) -> bool {
         *metadata.level() <= self.level
             && self.targets.as_ref().is_none_or(|targets| targets.would_enable(target, metadata.level()))
-            && self.filter.as_ref().is_none_or(|filter| {
-                catch_unwind(AssertUnwindSafe(|| filter(metadata))).unwrap_or_else(|_| {
-                    sessions.core.losses.add(Loss::FilterPanic, 1);
-                    true
-                })
-            })
+            && self.filter.as_ref().is_none_or(|filter| ask(&sessions.core.losses, || filter(metadata)))
     }
 }
 

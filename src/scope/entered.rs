@@ -100,6 +100,11 @@ pub(crate) fn exit(key: Key) {
     }
 }
 
+/// Whether a span is entered on this thread.
+pub(crate) fn is_entered(key: Key) -> bool {
+    with(|frames| frames.iter().any(|frame| frame.key == key)).unwrap_or(false)
+}
+
 /// Whether nothing is entered on this thread.
 pub(crate) fn is_empty() -> bool {
     with(|frames| frames.is_empty()).unwrap_or(true)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry_otlp::Compression;
 
-use super::environment::{Environment, milliseconds, pairs};
+use super::environment::{Environment, HIDDEN, milliseconds, pairs};
 use super::error::SetupError;
 
 /// How OTLP is spoken.
@@ -79,11 +79,12 @@ pub(super) enum Destination {
     Otlp(Otlp),
 }
 
-/// An OTLP endpoint and how to speak to it. Headers are read by the exporter itself, so that no secret is kept here.
+/// An OTLP endpoint and how to speak to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Otlp {
     pub(super) protocol: Protocol,
     pub(super) endpoint: Endpoint,
+    pub(super) headers: Headers,
     pub(super) timeout: Duration,
     pub(super) compression: Option<Compression>,
 }
@@ -104,11 +105,21 @@ impl Destination {
                 .unwrap_or(DEFAULT_TIMEOUT),
         };
         let compression = first(environment, [signal.compression, "OTEL_EXPORTER_OTLP_COMPRESSION"], compression)?;
-        for headers in [signal.headers, "OTEL_EXPORTER_OTLP_HEADERS"] {
-            environment.secret(headers, check_headers)?;
-        }
+        let general = environment.secret("OTEL_EXPORTER_OTLP_HEADERS", headers)?;
+        let headers = environment.secret(signal.headers, headers)?.or(general).unwrap_or_default();
         let endpoint = endpoint(signal, wishes, protocol, environment)?;
-        Ok(Self::Otlp(Otlp { protocol, endpoint, timeout, compression: compression.flatten() }))
+        Ok(Self::Otlp(Otlp { protocol, endpoint, headers, timeout, compression: compression.flatten() }))
+    }
+}
+
+/// Headers of every request. The exporter reads them by itself as well, but takes a signal's own variable that is empty for
+/// one that says "none", and the general one would be left out. They may be secrets, and are never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Headers(pub(super) Vec<(String, String)>);
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
     }
 }
 
@@ -262,8 +273,9 @@ fn given_timeout(timeout: Duration) -> Result<Duration, SetupError> {
 }
 
 /// The exporter would leave out headers that it cannot send, and a token that is left out is hard to find.
-fn check_headers(text: &str) -> Result<(), String> {
-    for (index, (name, value)) in pairs(text)?.into_iter().enumerate() {
+fn headers(text: &str) -> Result<Headers, String> {
+    let headers = pairs(text)?;
+    for (index, (name, value)) in headers.iter().enumerate() {
         let place = index + 1;
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
             return Err(format!("entry {place} has a name that no header can have; use letters, digits and '-'"));
@@ -272,7 +284,7 @@ fn check_headers(text: &str) -> Result<(), String> {
             return Err(format!("entry {place} has a value that no header can have; use printable ASCII characters"));
         }
     }
-    Ok(())
+    Ok(Headers(headers))
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -55,18 +55,35 @@ impl Environment<'_> {
     /// Variables that the SDK reads by itself, and whose nonsense it would ignore.
     pub(super) fn check_sdk(&self) -> Result<(), SetupError> {
         for name in POSITIVE {
-            self.parsed(name, |text| whole(text).and_then(|number| positive(number).map(|_| ())))?;
+            self.exact(name, |text| whole(text).and_then(positive))?;
+        }
+        for name in SIZES {
+            self.exact(name, |text| whole(text).and_then(positive).and_then(allocated))?;
         }
         for name in LIMITS {
-            self.parsed(name, |text| {
+            self.exact(name, |text| {
                 text.parse::<u32>().map_err(|_| "is not a whole number from 0 to 4294967295".into())
             })?;
         }
-        let ratio = self.parsed("OTEL_TRACES_SAMPLER", sampler)?.unwrap_or(false);
+        let ratio = self.exact("OTEL_TRACES_SAMPLER", sampler)?.unwrap_or(false);
         if ratio {
-            self.parsed("OTEL_TRACES_SAMPLER_ARG", share)?;
+            self.exact("OTEL_TRACES_SAMPLER_ARG", share)?;
         }
         Ok(())
+    }
+
+    /// Like [`parsed`](Self::parsed) for a variable that the SDK reads: it takes the value as it stands, blanks and all, and
+    /// ignores what it cannot understand then.
+    fn exact<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SetupError> {
+        let raw = (self.0)(name);
+        self.parsed(name, |text| match raw.is_some_and(|raw| raw != text) {
+            true => Err("has blanks around it, with which the SDK does not understand it; leave them out".into()),
+            false => parse(text),
+        })
     }
 }
 
@@ -130,6 +147,15 @@ fn positive(number: u64) -> Result<u64, String> {
     if number == 0 { Err("must be more than zero; unset it for the default".into()) } else { Ok(number) }
 }
 
+/// How many places the SDK may make room for: a queue is allocated as a whole as it is made.
+fn allocated(number: u64) -> Result<u64, String> {
+    if number > MAXIMUM_SIZE {
+        Err(format!("is more than fits into memory; use 1 to {MAXIMUM_SIZE}"))
+    } else {
+        Ok(number)
+    }
+}
+
 /// Whether the sampler takes a share of the traces, given by another variable.
 fn sampler(text: &str) -> Result<bool, String> {
     match text {
@@ -147,18 +173,20 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Shown in the place of a value that may be a secret.
-const HIDDEN: &str = "(not shown)";
+pub(super) const HIDDEN: &str = "(not shown)";
 
-const POSITIVE: [&str; 8] = [
-    "OTEL_BSP_SCHEDULE_DELAY",
+const POSITIVE: [&str; 4] =
+    ["OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_BLRP_EXPORT_TIMEOUT"];
+
+const SIZES: [&str; 4] = [
     "OTEL_BSP_MAX_QUEUE_SIZE",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-    "OTEL_BSP_EXPORT_TIMEOUT",
-    "OTEL_BLRP_SCHEDULE_DELAY",
     "OTEL_BLRP_MAX_QUEUE_SIZE",
     "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
-    "OTEL_BLRP_EXPORT_TIMEOUT",
 ];
+
+/// Some hundreds of megabytes.
+const MAXIMUM_SIZE: u64 = 1_048_576;
 
 const LIMITS: [&str; 3] =
     ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT"];

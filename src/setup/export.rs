@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
+use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
@@ -19,7 +20,7 @@ use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::logs::LogBatch;
 use opentelemetry_sdk::trace::SpanData;
 
-use super::destination::{Destination, Endpoint, LOGS, Otlp, Protocol, SPANS, Signal};
+use super::destination::{Destination, Endpoint, Headers, LOGS, Otlp, Protocol, SPANS, Signal};
 use super::error::SetupError;
 use crate::clock;
 use crate::lifecycle;
@@ -111,6 +112,7 @@ fn logs_over(otlp: &Otlp) -> Result<LogExporter, ExporterBuildError> {
 
 fn over_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, otlp: &Otlp) -> B {
     let builder = builder.with_endpoint(otlp.endpoint.as_str()).with_timeout(otlp.timeout);
+    let builder = builder.with_metadata(metadata(&otlp.headers));
     match otlp.compression {
         Some(compression) => builder.with_compression(compression),
         None => builder,
@@ -120,11 +122,18 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, otlp: &Otlp) -> 
 fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, otlp: &Otlp) -> Result<B, ExporterBuildError> {
     let builder = builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
     let builder = builder.with_endpoint(otlp.endpoint.as_str()).with_timeout(otlp.timeout);
+    let builder = builder.with_headers(otlp.headers.0.iter().cloned().collect());
     let builder = builder.with_http_client(http_client(otlp.timeout)?);
     Ok(match otlp.compression {
         Some(compression) => builder.with_compression(compression),
         None => builder,
     })
+}
+
+/// Headers as gRPC has them. They were checked, so none is left out.
+pub(super) fn metadata(Headers(headers): &Headers) -> MetadataMap {
+    let header = |(name, value): &(String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+    MetadataMap::from_headers(headers.iter().filter_map(header).collect())
 }
 
 /// The client that works on the SDK's batch threads. Left to itself the exporter takes an asynchronous one as soon as any

@@ -195,7 +195,7 @@ impl Setup {
         let stderr = self.stderr;
         let plan = self.plan(&environment)?;
         let telemetry = plan.start()?;
-        subscriber::install(filter, stderr, &telemetry)?;
+        subscriber::install(&environment, filter, stderr, &telemetry)?;
         installing.done();
         Ok(telemetry)
     }

@@ -35,11 +35,20 @@ pub(super) fn filter(environment: &Environment<'_>, default: Option<&str>) -> Re
     })
 }
 
+/// Whether lines are coloured: for terminals, since in a file colours are noise, and not for whoever wants none.
+pub(super) fn colours(environment: &Environment<'_>, terminal: bool) -> bool {
+    terminal && (environment.0)("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Makes the process's subscriber; without telemetry only standard error gets anything.
-pub(super) fn install(filter: EnvFilter, stderr: bool, telemetry: &Telemetry) -> Result<(), SetupError> {
+pub(super) fn install(
+    environment: &Environment<'_>,
+    filter: EnvFilter,
+    stderr: bool,
+    telemetry: &Telemetry,
+) -> Result<(), SetupError> {
     let recorded = telemetry.is_enabled().then_some(telemetry);
-    // Colours are for terminals: in a file they are noise.
-    let colours = std::io::stderr().is_terminal();
+    let colours = colours(environment, std::io::stderr().is_terminal());
     let subscriber = tracing_subscriber::registry()
         .with(filter)
         .with(recorded.map(|it| it.sessions().layer()))
@@ -72,9 +81,12 @@ fn not_plumbing(metadata: &Metadata<'_>) -> bool {
     !is_plumbing(target) && target.split("::").next() != Some("otel_session")
 }
 
-/// The SDK prints an error for every batch that it could not export; our one warning an outage says the same.
+/// Where a crate of the program has its logs of itself on, the SDK prints an error for every batch that it could not export,
+/// and the exporter a warning; our one warning an outage says the same.
 fn not_said_already(metadata: &Metadata<'_>) -> bool {
-    !(metadata.target().starts_with("opentelemetry") && metadata.name().ends_with(".ExportError"))
+    let name = metadata.name();
+    let said = name.ends_with(".ExportError") || name.starts_with("Export.Failed.");
+    !(said && metadata.target().starts_with("opentelemetry"))
 }
 
 /// The instrumentation scope of spans from `tracing`; that of its logs is the event's target.

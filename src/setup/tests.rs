@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::destination::{Destination, LOGS, Otlp, SPANS, Wishes, shown};
 use super::environment::{Environment, pairs};
+use super::export::metadata;
+use super::subscriber::colours;
 use super::{Protocol, SetupError, setup};
 
 /// What the variables decide about spans and logs, or the message.
@@ -109,6 +111,9 @@ fn what_the_sdk_would_ignore_is_an_error() {
         ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "0"),
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-3"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
+        // The SDK would panic.
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "1048577"),
     ] {
         let error = with(&[(name, value)], |it| it.check_sdk()).unwrap_err();
         assert!(error.starts_with(&format!("{name}={value}: ")), "{error}");
@@ -119,6 +124,28 @@ fn what_the_sdk_would_ignore_is_an_error() {
 }
 
 #[test]
+fn a_value_that_the_sdk_would_not_understand_for_the_blanks_around_it_is_an_error() {
+    for (name, value) in [
+        ("OTEL_BSP_SCHEDULE_DELAY", " 100"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "4096\n"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "\t1"),
+        ("OTEL_TRACES_SAMPLER", "always_off "),
+    ] {
+        let error = with(&[(name, value)], |it| it.check_sdk()).unwrap_err();
+        assert_eq!(
+            error,
+            format!(
+                "{name}={}: has blanks around it, with which the SDK does not understand it; leave them out",
+                value.trim()
+            )
+        );
+    }
+    let ratio = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", " 0.5")];
+    assert!(with(&ratio, |it| it.check_sdk()).is_err());
+    assert!(resolved(&[("OTEL_EXPORTER_OTLP_TIMEOUT", " 100 ")]).is_ok(), "those that are read here may have them");
+}
+
+#[test]
 fn headers_are_checked_and_never_shown() {
     for value in ["token", "=secret", "a b=secret", "key=", "key=%zz", "key=secret\u{e9}", "key=%0Asecret"] {
         let error = resolved(&[("OTEL_EXPORTER_OTLP_HEADERS", value)]).unwrap_err();
@@ -126,6 +153,19 @@ fn headers_are_checked_and_never_shown() {
         assert!(!error.contains("secret"), "{error}");
     }
     assert!(resolved(&[("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "authorization=Bearer%20x, x-team=shop,")]).is_ok());
+}
+
+#[test]
+fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
+    let all = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20secret");
+    let [spans, logs] =
+        resolved(&[all, ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""), ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "x-team=shop")])
+            .unwrap();
+    let [Destination::Otlp(spans), Destination::Otlp(logs)] = [spans, logs] else { panic!("both are exported") };
+    let (spans_have, logs_have) = (metadata(&spans.headers), metadata(&logs.headers));
+    assert_eq!(spans_have.get("authorization").unwrap(), "Bearer secret");
+    assert_eq!((logs_have.len(), logs_have.get("x-team").unwrap().to_str().unwrap()), (1, "shop"));
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
 }
 
 #[test]
@@ -169,6 +209,13 @@ fn only_an_express_wish_disables() {
     assert!(
         disabled("OTEL_SDK_DISABLED", "1").unwrap_err().starts_with("OTEL_SDK_DISABLED=1: is neither true nor false")
     );
+}
+
+#[test]
+fn lines_are_coloured_on_terminals_unless_no_color_is_set() {
+    let coloured = |variables: &[_], terminal| with(variables, |it| Ok(colours(it, terminal))).unwrap();
+    assert!(coloured(&[], true) && coloured(&[("NO_COLOR", "")], true));
+    assert!(!coloured(&[], false) && !coloured(&[("NO_COLOR", "1")], true));
 }
 
 #[test]

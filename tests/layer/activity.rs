@@ -1,5 +1,13 @@
 //! What is activity, and what is no signal at all.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use opentelemetry::logs::{Logger as _, LoggerProvider as _};
+use opentelemetry_sdk::logs::SdkLogger;
+use otel_session::Signal;
+use tracing::Metadata;
+
 use super::*;
 
 /// Idles for 20 minutes, lets `signal` happen, idles for 20 minutes more: whether the session is still alive.
@@ -94,6 +102,45 @@ fn a_filter_that_panics_counts_as_activity_and_is_counted() {
     rig.clock.advance(20 * MINUTE);
     assert_eq!(rig.sessions.current(), Some(first));
     assert_eq!(rig.sessions.losses().count(Loss::FilterPanic), 1);
+}
+
+#[test]
+fn a_filter_that_logs_is_not_asked_about_that_and_its_logs_are_no_activity() {
+    static LOGGER: OnceLock<SdkLogger> = OnceLock::new();
+    static DISPATCH: OnceLock<Dispatch> = OnceLock::new();
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+    fn log() {
+        let logger = LOGGER.get().unwrap();
+        logger.emit(logger.create_log_record());
+    }
+    let of_sessions = |signal: &Signal<'_>| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        log();
+        // Only where `tracing` did not call: it has no thread's subscriber exchanged while it does.
+        if signal.kind() == SignalKind::Log {
+            with_default(DISPATCH.get().unwrap(), || info_span!("asked").in_scope(|| info!("asked")));
+        }
+        false
+    };
+    let of_layer = |_: &Metadata<'_>| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        log();
+        true
+    };
+    let rig = Rig::with(|builder| builder.with_activity(Activity::filter(of_sessions)));
+    let layer = rig.sessions.layer().with_activity_filter(of_layer);
+    let dispatch = DISPATCH.get_or_init(|| Dispatch::new(registry().with(layer)));
+    LOGGER.set(rig.loggers.logger("filter")).unwrap();
+
+    let session = rig.sessions.record_activity();
+    rig.clock.advance(TIMEOUT - MINUTE);
+    with_default(dispatch, || info!("accepted by one of two"));
+    assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    rig.log("not accepted");
+    assert_eq!(ASKED.load(Ordering::Relaxed), 3);
+    rig.clock.advance(MINUTE);
+    assert_ne!(rig.sessions.record_activity().id(), session.id());
 }
 
 #[test]

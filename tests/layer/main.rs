@@ -4,6 +4,8 @@
 
 mod activity;
 mod model;
+mod parents;
+mod reloaded;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -33,6 +33,7 @@ fn the_case_of_this_process() {
         "corrected" => corrected(),
         "with a subscriber" => with_a_subscriber(),
         "used afterwards" => used_afterwards(),
+        "what the SDK says" => what_the_sdk_says(),
         "install only" => tell("error", setup().install().err().map(|error| error.to_string()).unwrap_or_default()),
         other => panic!("there is no case {other}"),
     }
@@ -129,6 +130,16 @@ fn used_afterwards() {
     loggers.logger("shop").emit(loggers.logger("shop").create_log_record());
     sessions.record_activity();
     tell("after", sessions.current().is_some());
+}
+
+/// The SDK says so itself only where some crate of the program has its logs of itself on, as its default features have.
+fn what_the_sdk_says() {
+    let _telemetry = setup().install().unwrap();
+    tracing::error!(name: "BatchLogProcessor.ExportError", target: "opentelemetry_sdk", "said for a batch by the SDK");
+    for _ in 0..3 {
+        tracing::warn!(name: "Export.Failed.Exhausted", target: "opentelemetry-otlp", "said for a batch by the exporter");
+    }
+    tracing::warn!(name: "BatchLogProcessor.LogDroppingStarted", target: "opentelemetry_sdk", "said about the queue");
 }
 
 fn current_thread() -> tokio::runtime::Runtime {

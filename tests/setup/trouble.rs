@@ -27,6 +27,13 @@ fn an_endpoint_that_cannot_be_reached_is_told_once_a_signal_and_its_losses_are_c
 }
 
 #[test]
+fn what_the_sdk_says_of_each_batch_of_an_outage_is_not_told_again() {
+    let told = child("what the SDK says", &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")]);
+    assert!(!told.stderr.contains("said for a batch"), "{}", told.stderr);
+    assert!(told.stderr.contains("said about the queue"), "{}", told.stderr);
+}
+
+#[test]
 fn a_collector_that_never_answers_keeps_nobody_waiting() {
     // The system accepts connections for it, and nothing ever answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -72,6 +79,25 @@ fn headers_reach_the_collector_and_are_never_shown() {
         told.value("error"),
         "OTEL_EXPORTER_OTLP_HEADERS=(not shown): entry 1 has no '='; write name=value,name=value"
     );
+}
+
+#[test]
+fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = endpoint_of(&server);
+    let (heads, received) = mpsc::channel();
+    std::thread::spawn(move || server.incoming().flatten().for_each(|stream| _ = heads.send(refuse(stream))));
+    child(
+        "no runtime",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=t0ken"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""),
+            ("OTEL_LOGS_EXPORTER", "none"),
+        ],
+    );
+    let head = received.recv_timeout(DEADLINE).unwrap();
+    assert!(head.contains("/v1/traces") && head.contains("authorization: t0ken"), "{head}");
 }
 
 /// Reads one request and says 400; returns its head.
