@@ -58,7 +58,7 @@ impl Courier {
             .build()
             .map_err(BuildError::Thread)?;
         let shared = Arc::new(Shared::default());
-        shared.moved(settings.endpoint.as_str());
+        shared.name(settings.endpoint.as_str());
         let worker = Worker::new(
             (depot.clone(), queue),
             (protocol, client),
@@ -160,9 +160,10 @@ impl Courier {
         self.pending() == 0
     }
 
-    /// Says where its requests go from now on, for reports and warnings.
+    /// Says where its requests go from now on, for reports and warnings; what waits for a time that the collector before asked
+    /// for goes at once.
     pub(crate) fn moved(&self, endpoint: &str) {
-        self.shared.moved(endpoint);
+        self.shared.move_to(endpoint);
     }
 }
 

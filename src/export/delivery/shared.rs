@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,6 +21,8 @@ pub(super) struct Shared {
     thread: OnceLock<ThreadId>,
     /// Where requests go, as it is told.
     endpoint: Mutex<String>,
+    /// They have gone elsewhere since the worker last looked.
+    pub(super) moved: AtomicBool,
     /// Events that left by a 2xx.
     pub(super) delivered: AtomicU64,
     pub(super) paused: AtomicBool,
@@ -79,8 +81,15 @@ impl Shared {
         self.thread.get() == Some(&this_thread())
     }
 
-    pub(super) fn moved(&self, endpoint: &str) {
+    pub(super) fn name(&self, endpoint: &str) {
         endpoint.clone_into(&mut self.endpoint.lock());
+    }
+
+    /// Requests go elsewhere from now on: what the collector before asked for does not hold there.
+    pub(super) fn move_to(&self, endpoint: &str) {
+        self.name(endpoint);
+        self.moved.store(true, Ordering::Release);
+        self.control.notify_one();
     }
 
     pub(super) fn endpoint(&self) -> String {

@@ -161,6 +161,9 @@ impl Worker {
                 let _ = self.depot.sync();
             }
         }
+        if self.shared.moved.swap(false, Ordering::AcqRel) {
+            (self.failures, self.retry_at, self.learned) = (0, None, None);
+        }
     }
 
     /// Answers who waits for something to be done. True when it is time to go.

@@ -128,7 +128,8 @@ impl SnowplowExporter {
     }
 
     /// Sends later requests of a collector elsewhere: `collector` counts them from 0 in the order in which the builder was
-    /// given them. What waits goes to the new place, too.
+    /// given them. What waits goes to the new place, too, and at once: how long the old one wanted to be left alone and how
+    /// much it took in a request no longer matter.
     ///
     /// # Errors
     /// When there is no such collector, or the endpoint is none.

@@ -46,6 +46,19 @@ fn a_flush_cuts_the_backoff_short_once_and_says_that_events_remain() {
 }
 
 #[test]
+fn what_one_address_asked_for_does_not_hold_for_the_next() {
+    let mut rig = rig(|_| ());
+    rig.server.usually(Answer::with_header(503, "Retry-After", "600"));
+    rig.accept(1);
+    rig.settle();
+    assert_eq!(rig.server.count(), 1);
+    rig.server.usually(Answer::status(200));
+    rig.courier.moved("http://elsewhere");
+    rig.settle();
+    assert_eq!((rig.server.count(), rig.courier.pending()), (2, 0));
+}
+
+#[test]
 fn two_failures_and_a_success_within_a_flush_arrive_once() {
     let mut rig = rig(|plan| plan.system_clock = true);
     rig.server.script([Answer::status(500), Answer::status(500)]);
