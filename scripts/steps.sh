@@ -113,11 +113,12 @@ debian_packages() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
 }
 
-# Installs a tool at a pinned version where no other project sees it.
+# Installs a tool at a pinned version where no other project sees it. Unoptimised: it takes longer to build than it ever runs.
 cargo_tool() {
   local name=$1 version=$2
   if [ "$("$cache/tools/bin/$name" --version 2>/dev/null)" != "$name $version" ]; then
-    env -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$cache/tools" --version "$version" "$name"
+    env -u CARGO_TARGET_DIR CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+      cargo install --locked --quiet --root "$cache/tools" --version "$version" "$name"
   fi
   "$cache/tools/bin/$name" --version
 }
