@@ -169,6 +169,7 @@ impl Shared {
         }
         // Hooks and our own warning may log: that is no activity, and does not come back here.
         let _quiet = Context::enter_telemetry_suppressed_scope();
+        let _expected = self.depot.expect();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
         let events =

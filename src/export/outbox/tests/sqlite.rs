@@ -386,17 +386,101 @@ fn a_disk_that_others_filled_costs_only_what_is_refused() {
     println!("{refused} refused, {} accepted", accepted.len());
 }
 
+/// Bytes that nothing can shorten, at least within a chunk: a megabyte of them, again and again.
+struct Noise(Vec<u8>, usize);
+
+impl Noise {
+    fn new() -> Self {
+        let next =
+            |word: &u64| Some(word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        let words = std::iter::successors(Some(1_u64), next).take(1 << 18);
+        Self(words.flat_map(|word| ((word >> 32) as u32).to_le_bytes()).collect(), 0)
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        if self.1 + len > self.0.len() {
+            self.1 = 0;
+        }
+        self.1 += len;
+        self.0[self.1 - len..self.1].to_vec()
+    }
+
+    fn chunk(&mut self, len: usize) -> Chunk {
+        let mut chunk = Chunk::new(0, 0, now());
+        (0..50).for_each(|number| chunk.push(id(number), 0, &self.bytes(len)));
+        chunk
+    }
+}
+
+/// The lengths of the blobs in the file.
+fn blobs(path: &Path) -> Vec<u64> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut select = connection.prepare("SELECT length(body) FROM chunk ORDER BY number").unwrap();
+    select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn events_that_are_alike_take_little_of_the_file_and_come_back_as_they_were() {
+    let folder = Folder::new("packed");
+    let mut noise = Noise::new();
+    let common = noise.bytes(1_000);
+    let mut alike = Chunk::new(0, 0, now());
+    (0..50).for_each(|number| alike.push(id(number), 0, &[&common[..], &noise.bytes(200)].concat()));
+    let chunks = [alike, noise.chunk(1_200), noise.chunk(1), noise.chunk(0)];
+    let (depot, _) = sqlite(&folder.file());
+    depot.accept(chunks.to_vec(), Vec::new()).unwrap();
+    drop(depot);
+
+    let blobs = blobs(&folder.file());
+    assert!(blobs[0] < 13_000, "the common part once, and what is each one's own: {blobs:?}");
+    assert_eq!(blobs[1..], [50 * (24 + 1_200), 50 * (24 + 1), 50 * 24], "no longer than it has to be");
+    let expected: Vec<_> = chunks.iter().flat_map(payloads).collect();
+    let (depot, losses) = sqlite(&folder.file());
+    let taken: Vec<Vec<u8>> = depot.take(0, &ALL).iter().map(|parcel| parcel.bytes().to_vec()).collect();
+    assert!(taken == expected);
+    assert_eq!(losses.read().total(), 0);
+}
+
+fn payloads(chunk: &Chunk) -> Vec<Vec<u8>> {
+    let mut rest = &chunk.bytes[..];
+    let payload = |event: &crate::export::ChunkEvent| {
+        let (payload, after) = rest.split_at(event.len as usize);
+        rest = after;
+        payload.to_vec()
+    };
+    chunk.events.iter().map(payload).collect()
+}
+
+#[test]
+fn a_packed_chunk_that_is_not_what_it_says_is_given_up() {
+    // Each event is ten bytes, all of them 500; the heads are 1,200.
+    let changes = [
+        "body = substr(body, 1, length(body) - 1)",
+        "body = substr(body, 1, 1201)",
+        "body = CAST(substr(body, 1, 1200) || zeroblob(40) AS BLOB)",
+        // A literal of one byte and a match of far more than there is to be.
+        "body = CAST(substr(body, 1, 1200) || x'1f410100ffffffffffffffff' AS BLOB)",
+    ];
+    for change in changes {
+        let folder = with_events("packed-badly");
+        assert!(blobs(&folder.file())[1] < 1_700, "it is packed");
+        tamper(&folder.file(), &format!("UPDATE chunk SET {change} WHERE number = 1"));
+        let (depot, losses) = sqlite(&folder.file());
+        let all: Vec<_> = [numbers(&depot.take(0, &ALL)), numbers(&depot.take(0, &ALL))].concat();
+        assert_eq!(all, (1..=50).chain(101..=120).collect::<Vec<_>>(), "{change}");
+        assert_eq!(losses.read().count(Loss::OutboxError), 50, "{change}");
+    }
+}
+
 #[test]
 fn the_file_shrinks_after_an_outage() {
     let folder = Folder::new("shrink");
     let (depot, _) =
         open(Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal), &SystemClock.into_source());
-    let event = [b'x'; 1_200];
-    let accept = |batches: u128| {
+    let mut noise = Noise::new();
+    let mut accept = |batches: u128| {
         for _ in 0..batches {
-            let mut chunk = Chunk::new(0, 0, now());
-            (0..50).for_each(|number| chunk.push(id(number), 0, &event));
-            depot.accept(vec![chunk], Vec::new()).unwrap();
+            depot.accept(vec![noise.chunk(1_200)], Vec::new()).unwrap();
         }
     };
     let deliver = || {
