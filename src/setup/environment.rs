@@ -43,13 +43,17 @@ impl Environment<'_> {
         parse(&text).map(Some).map_err(|problem| SetupError::Variable { name, value: HIDDEN.into(), problem })
     }
 
-    /// Whether the user wants no telemetry: `OTEL_SDK_DISABLED` is true, or `DO_NOT_TRACK` is anything but empty, 0, false.
+    /// Whether the user wants no telemetry: by `DO_NOT_TRACK`, or `OTEL_SDK_DISABLED` is true.
     pub(super) fn disabled(&self) -> Result<bool, SetupError> {
-        let do_not_track = (self.0)("DO_NOT_TRACK").is_some_and(|value| {
+        Ok(self.do_not_track() || self.parsed("OTEL_SDK_DISABLED", flag)?.unwrap_or(false))
+    }
+
+    /// Whether `DO_NOT_TRACK` is anything but empty, 0, false.
+    pub(super) fn do_not_track(&self) -> bool {
+        (self.0)("DO_NOT_TRACK").is_some_and(|value| {
             let value = value.to_string_lossy();
             !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "0" | "false")
-        });
-        Ok(do_not_track || self.parsed("OTEL_SDK_DISABLED", flag)?.unwrap_or(false))
+        })
     }
 
     /// Variables that the SDK reads by itself, and whose nonsense it would ignore.

@@ -182,7 +182,7 @@ impl Setup {
     /// tracer provider and its propagator. Works in and outside of async runtimes. Once in a process.
     ///
     /// If `OTEL_SDK_DISABLED` or `DO_NOT_TRACK` say so, nothing is exported and no session starts; logs still go to standard
-    /// error.
+    /// error. The propagator is installed all the same, but not with `DO_NOT_TRACK`.
     ///
     /// # Errors
     /// When telemetry or a global `tracing` subscriber is installed already, a setting or variable cannot work, or a thread
@@ -204,18 +204,24 @@ impl Setup {
     fn plan(self, environment: &Environment<'_>) -> Result<Plan, SetupError> {
         let (name, sessions) = (self.service_name, self.sessions);
         resource::check(name.as_deref(), &self.attributes)?;
+        // A program without telemetry still passes the contexts of others on, as the specification has it for
+        // `OTEL_SDK_DISABLED`; not where nobody is to be tracked.
+        let propagators = if environment.do_not_track() {
+            Vec::new()
+        } else {
+            environment.parsed("OTEL_PROPAGATORS", propagators)?.unwrap_or_else(default_propagators)
+        };
         if environment.disabled()? {
-            return Ok(Plan { sessions, pipelines: None });
+            return Ok(Plan { sessions, propagators, pipelines: None });
         }
         environment.check_sdk()?;
         let pipelines = Pipelines {
             resource: resource::resource(name, self.attributes, environment)?,
             spans: Destination::resolve(&SPANS, &self.wishes, environment)?,
             logs: Destination::resolve(&LOGS, &self.wishes, environment)?,
-            propagators: environment.parsed("OTEL_PROPAGATORS", propagators)?.unwrap_or_else(default_propagators),
             bridges: self.bridges,
         };
-        Ok(Plan { sessions, pipelines: Some(pipelines) })
+        Ok(Plan { sessions, propagators, pipelines: Some(pipelines) })
     }
 }
 
@@ -223,6 +229,7 @@ impl Setup {
 #[derive(Debug)]
 struct Plan {
     sessions: SessionsBuilder,
+    propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>>,
     /// None if the user wants no telemetry.
     pipelines: Option<Pipelines>,
 }
@@ -231,7 +238,6 @@ struct Pipelines {
     resource: Resource,
     spans: Destination,
     logs: Destination,
-    propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>>,
     bridges: Vec<Bridge>,
 }
 
@@ -241,7 +247,6 @@ impl fmt::Debug for Pipelines {
             .field("resource", &self.resource)
             .field("spans", &self.spans)
             .field("logs", &self.logs)
-            .field("propagators", &self.propagators)
             .field("bridges", &self.bridges.len())
             .finish()
     }
@@ -250,7 +255,11 @@ impl fmt::Debug for Pipelines {
 impl Plan {
     fn start(self) -> Result<Telemetry, SetupError> {
         let sessions = self.sessions.build().map_err(SetupError::Sessions)?;
-        let Some(pipelines) = self.pipelines else { return Ok(Telemetry::disabled(sessions)) };
+        let propagator = TextMapCompositePropagator::new(self.propagators);
+        let Some(pipelines) = self.pipelines else {
+            global::set_text_map_propagator(propagator);
+            return Ok(Telemetry::disabled(sessions));
+        };
         let exporters = Exporters::build(pipelines.spans, pipelines.logs, &sessions.core.losses)?;
         let tracers = SdkTracerProvider::builder()
             .with_resource(pipelines.resource.clone())
@@ -260,7 +269,7 @@ impl Plan {
             .with_resource(pipelines.resource)
             .with_log_processor(sessions.batch_log_processor(exporters.logs));
         let loggers = pipelines.bridges.into_iter().fold(loggers, |loggers, add| add(&sessions, loggers)).build();
-        global::set_text_map_propagator(TextMapCompositePropagator::new(pipelines.propagators));
+        global::set_text_map_propagator(propagator);
         global::set_tracer_provider(tracers.clone());
         Ok(Telemetry::new(sessions, tracers, loggers))
     }

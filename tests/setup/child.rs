@@ -1,6 +1,7 @@
 //! The cases that run in a child.
 #![allow(clippy::disallowed_methods, reason = "how long real exporters take is what is measured")]
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
@@ -29,6 +30,7 @@ fn the_case_of_this_process() {
         "endpoint by code" => work(by_code(), Ending::Shutdown),
         "further exporters" => further_exporters(),
         "in a hurry" => work(setup(), Ending::Within(Duration::from_millis(500))),
+        "propagated" => propagated(),
         "twice" => twice(),
         "corrected" => corrected(),
         "with a subscriber" => with_a_subscriber(),
@@ -91,6 +93,23 @@ fn further_exporters() {
     };
     tell("first", names(&first));
     tell("second", names(&second));
+}
+
+/// What a request carried that came in, as it goes out with the next one.
+fn propagated() {
+    let telemetry = setup().install().unwrap();
+    let incoming: HashMap<String, String> =
+        [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("baggage", "floor=4")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+    let mut outgoing = HashMap::new();
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&propagator.extract(&incoming), &mut outgoing);
+    });
+    tell("enabled", telemetry.is_enabled());
+    outgoing.retain(|_, value: &mut String| !value.is_empty());
+    tell("the same", outgoing == incoming);
+    tell("nothing", outgoing.is_empty());
 }
 
 fn by_code() -> Setup {

@@ -131,6 +131,21 @@ fn whoever_wants_no_telemetry_gets_none_and_the_program_runs() {
 }
 
 #[test]
+fn a_program_without_telemetry_passes_the_contexts_of_others_on_unless_nobody_is_to_be_tracked() {
+    let off = ("OTEL_TRACES_EXPORTER", "none");
+    for (variables, enabled, same) in [
+        (&[("OTEL_SDK_DISABLED", "true")][..], "false", "true"),
+        (&[("OTEL_SDK_DISABLED", "true"), ("OTEL_PROPAGATORS", "none")], "false", "false"),
+        (&[("DO_NOT_TRACK", "1")], "false", "false"),
+        (&[off, ("OTEL_LOGS_EXPORTER", "none")], "true", "true"),
+    ] {
+        let told = child("propagated", variables);
+        assert_eq!((told.value("enabled"), told.value("the same")), (enabled, same), "{variables:?}");
+        assert_ne!(told.value("the same"), told.value("nothing"), "all or nothing: {variables:?}");
+    }
+}
+
+#[test]
 fn exports_do_not_feed_themselves_whatever_is_logged() {
     for (protocol, case) in [("grpc", "multi thread"), ("http/protobuf", "no runtime")] {
         let collector = DevCollector::start().unwrap();
