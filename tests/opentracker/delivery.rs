@@ -357,6 +357,38 @@ fn events_wait_in_a_file_for_the_next_exporter() {
     assert_eq!(value(&sent(&calls.lock().unwrap()[0]), "n"), Some("1"));
 }
 
+#[cfg(feature = "snowplow")]
+#[test]
+fn a_file_of_the_other_bridge_is_refused_and_kept_for_it() {
+    let scratch = Scratch::new("opentracker-other");
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let opentracker = |path| builder(&sink.endpoint()).with_outbox(Outbox::sqlite(path)).build();
+    let snowplow = |path| {
+        let builder = otel_session::SnowplowExporter::builder().with_endpoint(sink.endpoint()).with_app_id("shop");
+        builder.with_outbox(Outbox::sqlite(path)).build()
+    };
+    let ours = scratch.path("ours.db");
+    let exporter = opentracker(ours.clone()).unwrap();
+    exporter.pause();
+    export(&exporter, &[visit("s", &[("n", 1.into())])]).unwrap();
+    assert_eq!(exporter.shutdown(Duration::ZERO).pending, 1);
+    drop(exporter);
+    let error = snowplow(ours.clone()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "with_outbox: the outbox belongs to an exporter to opentracker; give every exporter one of its own"
+    );
+    assert_eq!(opentracker(ours).unwrap().shutdown(LONG).delivered, 1);
+    assert_eq!(calls.lock().unwrap().len(), 1);
+
+    // Also if nothing waits in it: what comes later would be theirs and ours.
+    let theirs = scratch.path("theirs.db");
+    drop(snowplow(theirs.clone()).unwrap());
+    let error = opentracker(theirs.clone()).unwrap_err().to_string();
+    assert!(error.contains("belongs to an exporter to snowplow"), "{error}");
+    drop(snowplow(theirs).unwrap());
+}
+
 #[test]
 fn a_file_that_a_kill_left_with_an_empty_first_page_is_opened_again() {
     let scratch = Scratch::new("opentracker-first-page");

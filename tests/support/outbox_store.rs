@@ -18,7 +18,8 @@ pub struct Kept {
     next: u64,
 }
 
-/// The table of sessions, and that of the installation.
+/// The table of whose outbox it is, that of sessions, and that of the installation.
+pub const OWNER: u8 = 0;
 pub const SESSIONS: u8 = 1;
 pub const META: u8 = 3;
 

@@ -242,7 +242,8 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
         losses: Arc::clone(&losses),
         warned_of_age: AtomicBool::new(false),
     };
-    let (depot, _) = Depot::open(outbox, 1, source.clone(), Arc::clone(&losses))?;
+    let (depot, rows) = Depot::open(outbox, 1, source.clone(), Arc::clone(&losses))?;
+    depot.claim(&rows, "opentracker")?;
     let callbacks = Callbacks { on_success: hooks.on_success, on_failure: hooks.on_failure };
     let courier = Courier::start(
         Arc::clone(&depot),

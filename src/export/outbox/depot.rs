@@ -51,6 +51,9 @@ pub(crate) struct Depot {
     threads: AtomicU64,
 }
 
+/// The table of the one row that says whose outbox it is; exporters have those from 1.
+const OWNER: u8 = 0;
+
 /// A batch in the making.
 pub(crate) struct Expected<'a>(&'a AtomicU64);
 
@@ -114,6 +117,30 @@ impl Depot {
             threads: AtomicU64::new(u64::from(queues)),
         };
         Ok((Arc::new(depot), rows))
+    }
+
+    /// Takes the outbox for a kind of exporter, if it is nobody's yet: what one has encoded means nothing to another's
+    /// collector. `rows` are those that it was opened with.
+    ///
+    /// # Errors
+    ///
+    /// If it is another one's.
+    pub(crate) fn claim(&self, rows: &[StateRow], exporter: &str) -> Result<(), BuildError> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let owner = rows.iter().find(|row| row.table == OWNER).and_then(|row| row.value.as_deref());
+        match owner {
+            Some(owner) if owner == exporter.as_bytes() => return Ok(()),
+            // A row that is incomplete is as if not there, like every other one.
+            Some(owner) if !exporter.as_bytes().starts_with(owner) => {
+                let owner = String::from_utf8_lossy(owner).into_owned();
+                return Err(BuildError::Outbox(Box::new(OutboxError::OtherExporter { owner })));
+            }
+            _ => {}
+        }
+        let row = StateRow::new(OWNER, Vec::new(), Some(exporter.into()));
+        // If this fails, a later opening does it. Events that cannot be stored either are told of then.
+        let _ = guarded(|| store.lock().commit(&Commit { state: &[row], ..Commit::default() }));
+        Ok(())
     }
 
     /// Accepts events: all of them are committed on return, or none, but for what the limits refuse.

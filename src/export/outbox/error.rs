@@ -42,6 +42,11 @@ pub enum OutboxError {
         /// What does not fit.
         problem: String,
     },
+    /// The outbox holds what another kind of exporter has accepted, in an encoding that is not ours. It was left as it is.
+    OtherExporter {
+        /// The kind of exporter: `snowplow` or `opentracker`.
+        owner: String,
+    },
     /// The disk is full. Nothing of the failed commit was stored; later ones work once there is room.
     Full {
         /// The file.
@@ -80,6 +85,9 @@ impl fmt::Display for OutboxError {
             ),
             Self::Corrupt { place, problem } => {
                 write!(f, "{place}: the outbox is corrupt ({problem}); move the file away to start anew")
+            }
+            Self::OtherExporter { owner } => {
+                write!(f, "the outbox belongs to an exporter to {owner}; give every exporter one of its own")
             }
             Self::Full { path } => write!(f, "{}: the disk is full; make room", path.display()),
             Self::Io { path, source } => {

@@ -102,7 +102,7 @@ pub struct Commit<'a> {
     pub removed: &'a [u64],
 }
 
-/// A row of what an exporter remembers besides its events: its sessions, its users. Opaque to the store.
+/// A row of what an exporter remembers besides its events: that the outbox is its own, its sessions, its users. Opaque to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StateRow {

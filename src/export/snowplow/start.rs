@@ -33,6 +33,7 @@ pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExpo
     };
     let queues = u16::try_from(destinations.len()).unwrap_or(u16::MAX);
     let (depot, rows) = Depot::open(outbox, queues, builder.source.clone(), Arc::clone(&losses))?;
+    depot.claim(&rows, "snowplow")?;
     let own_client = builder.transport.client.is_some();
     let stateless = builder.state == StateStorage::None;
     let suppressed = settings::is_suppressed(&builder.hooks);
