@@ -387,17 +387,17 @@ fn a_disk_that_others_filled_costs_only_what_is_refused() {
 }
 
 /// Bytes that nothing can shorten, at least within a chunk: a megabyte of them, again and again.
-struct Noise(Vec<u8>, usize);
+pub(super) struct Noise(Vec<u8>, usize);
 
 impl Noise {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let next =
             |word: &u64| Some(word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         let words = std::iter::successors(Some(1_u64), next).take(1 << 18);
         Self(words.flat_map(|word| ((word >> 32) as u32).to_le_bytes()).collect(), 0)
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         if self.1 + len > self.0.len() {
             self.1 = 0;
         }
