@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sessions = Sessions::builder().build()?;
-    let lines = fmt::layer().with_target(false).event_format(sessions.event_format(fmt::format().compact()));
+    let lines = fmt::layer().event_format(sessions.event_format(fmt::format().with_target(false).compact()));
     tracing_subscriber::registry().with(sessions.layer()).with(lines).init();
 
     tracing::info!("the first signal starts a session");

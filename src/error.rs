@@ -43,7 +43,13 @@ impl fmt::Display for BuildError {
         match self {
             Self::Duration { setting, value, fix } => write!(f, "{setting}({value:?}): {fix}"),
             Self::Text { setting, problem } => {
-                write!(f, "{setting}: {problem}; use 1 to 200 bytes without control characters")
+                // Not the words of a session id: this text is none. Nor the text itself, which would break the line.
+                let wrong = match problem {
+                    InvalidSessionId::Empty => "is empty".to_owned(),
+                    InvalidSessionId::TooLong { bytes } => format!("has {bytes} bytes"),
+                    InvalidSessionId::ControlCharacter => "holds control characters".to_owned(),
+                };
+                write!(f, "{setting}: {wrong}; use 1 to {MAX_ID_BYTES} bytes without control characters")
             }
             Self::Thread(error) => write!(f, "a thread could not be started: {error}"),
             Self::Setting { setting, value, fix } => write!(f, "{setting}({value}): {fix}"),
@@ -55,8 +61,8 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Duration { .. } | Self::Setting { .. } => None,
-            Self::Text { problem, .. } => Some(problem),
+            // The message of a text has its problem in it already.
+            Self::Duration { .. } | Self::Setting { .. } | Self::Text { .. } => None,
             Self::Thread(error) => Some(error),
             Self::Outbox(error) => Some(&**error),
         }

@@ -102,19 +102,21 @@ pub mod storage {
 pub mod loss_reason {
     /// A lifecycle record was dropped, together with its pair, because its queue was full.
     pub const LIFECYCLE_QUEUE_FULL: &str = "lifecycle_queue_full";
-    /// A lifecycle record was dropped because a processor or exporter of the pipeline panicked.
+    /// A lifecycle record, or a log that waited for one, was dropped because a processor or exporter of the pipeline
+    /// panicked.
     pub const LIFECYCLE_PANIC: &str = "lifecycle_panic";
     /// A lifecycle record was in a batch whose export failed.
     pub const LIFECYCLE_EXPORT: &str = "lifecycle_export";
     /// A lifecycle record was still waiting when its pipeline shut down, or no pipeline was ever attached.
     pub const LIFECYCLE_UNDELIVERED: &str = "lifecycle_undelivered";
-    /// A log went out before the lifecycle records that should stand before it.
+    /// A log went out before the lifecycle records that should stand before it, or not at all.
     pub const ORDER: &str = "order";
     /// An ordinary log found the queue of the batch processor full, or its thread ended by a panic.
     pub const LOG_QUEUE_FULL: &str = "log_queue_full";
     /// An ordinary log was emitted while its batch processor shut down, too late to be exported, or after that.
     pub const LOG_AFTER_SHUTDOWN: &str = "log_after_shutdown";
-    /// A signal was older than the history of sessions; it carries the oldest id known.
+    /// A signal was older than the history of sessions; it carries the oldest id known, or the oldest user known of its
+    /// session.
     pub const HISTORY_FORGOTTEN: &str = "history_forgotten";
     /// The id generator returned an id that is not valid or repeats the previous one; one of our own was used.
     pub const INVALID_ID: &str = "invalid_id";
@@ -148,7 +150,8 @@ pub mod loss_reason {
     pub const EVENT_TOO_LARGE: &str = "event_too_large";
     /// An event was dropped because the collector answered its request with a status that is not retried.
     pub const EVENT_REJECTED: &str = "event_rejected";
-    /// A lifecycle event without a session id was not accepted by a bridge.
+    /// A lifecycle event without a session id, or any record without one where those are skipped, was not accepted by a
+    /// bridge.
     pub const EVENT_WITHOUT_SESSION: &str = "event_without_session";
     /// An event was not accepted by a bridge because its session id is not what the policy demands.
     pub const EVENT_SESSION_ID: &str = "event_session_id";
@@ -158,6 +161,6 @@ pub mod loss_reason {
     pub const EVENT_FILTER_PANIC: &str = "event_filter_panic";
     /// An event was still waiting in an outbox that is not durable when its bridge shut down.
     pub const EVENT_UNDELIVERED: &str = "event_undelivered";
-    /// A record lay further back in time than its destination keeps events.
+    /// A record lay further back in time than its destination keeps events; it was not accepted, or sent all the same.
     pub const EVENT_TOO_OLD: &str = "event_too_old";
 }

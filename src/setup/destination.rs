@@ -133,6 +133,9 @@ impl Endpoint {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("is empty; write http://host:port, or leave it out for the default".into());
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("has no scheme; write http://{}", shown(text)));
         };

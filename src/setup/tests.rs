@@ -189,7 +189,7 @@ fn settings_in_code_that_cannot_work_are_errors_that_name_them() {
             "with_resource_attributes(\"service.name\")",
         ),
         (setup().with_endpoint("collector:4317"), "with_endpoint(collector:4317)"),
-        (setup().with_endpoint(""), "with_endpoint()"),
+        (setup().with_endpoint(""), "with_endpoint(): is empty; write http://host:port"),
         (setup().with_export_timeout(Duration::ZERO), "with_export_timeout(0ns)"),
         (setup().with_export_timeout(Duration::MAX), "with_export_timeout("),
     ];

@@ -79,7 +79,7 @@ fn numbers_that_stop_everything_are_refused() {
     assert_eq!(refused(|builder| builder.with_max_batch_events(0)).0, "with_max_batch_events");
     assert_eq!(refused(|builder| builder.with_max_in_flight(0)).0, "with_max_in_flight");
     assert_eq!(refused(|builder| builder.with_flush_bytes(0)).0, "with_flush_bytes");
-    assert_eq!(refused(|builder| builder.with_max_queue_events(0)).0, "with_max_events");
+    assert_eq!(refused(|builder| builder.with_max_queue_events(0)).0, "with_max_queue_events");
     assert_eq!(refused(|builder| builder.with_connect_timeout(Duration::ZERO)).0, "with_connect_timeout");
     assert_eq!(refused(|builder| builder.with_request_timeout(Duration::MAX)).0, "with_request_timeout");
     assert_eq!(refused(|builder| builder.with_schedule_delay(Duration::MAX)).0, "with_schedule_delay");

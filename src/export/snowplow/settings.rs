@@ -146,6 +146,10 @@ pub(super) fn content(builder: &mut SnowplowExporterBuilder) -> Result<MapSettin
     }
     positive("with_max_sessions", content.max_sessions, "leave it out for 65,536")?;
     positive("with_max_text_bytes", content.max_text_bytes, "leave it out for 65,535")?;
+    // The outbox would refuse it by the name of its own setting.
+    if builder.max_queue_events == Some(0) {
+        return Err(refuse("with_max_queue_events", &0, "a queue holds at least 1 event; leave it out for no limit"));
+    }
     if builder.state == StateStorage::None && durable {
         return Err(refuse(
             "with_state_storage",
