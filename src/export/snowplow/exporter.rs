@@ -70,6 +70,10 @@ impl SnowplowExporter {
         &self.shared.namespace
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Sends what waits, in batches of any size. True once every collector has everything that was accepted before the call,
     /// also if that is nothing; false if that took longer than `timeout`.
     pub fn flush(&self, timeout: Duration) -> bool {
@@ -380,7 +384,7 @@ impl Shared {
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
         self.depot.close();
-        registry::release(&self.namespace, self);
+        let _ = registry::release(&self.namespace, self);
         // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
         if self.is_here() {
