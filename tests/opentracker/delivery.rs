@@ -448,6 +448,30 @@ fn a_hook_that_logs_does_not_feed_the_exporter() {
 }
 
 #[test]
+fn an_opt_out_that_logs_does_not_feed_the_exporter_either() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let inner: Arc<OnceLock<opentelemetry_sdk::logs::SdkLogger>> = Arc::default();
+    let logger = Arc::clone(&inner);
+    let exporter = builder(&sink.endpoint())
+        .with_opt_out(move || {
+            let logger = logger.get().expect("the pipeline is there");
+            let mut record = logger.create_log_record();
+            record.set_event_name("echo");
+            logger.emit(record);
+            false
+        })
+        .build()
+        .unwrap();
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    inner.set(loggers.logger("hook")).unwrap();
+    let (record, scope) = (visit("s", &[]), opentelemetry::InstrumentationScope::builder("test").build());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(exporter.export(LogBatch::new(&[(&record, &scope)]))).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 1);
+    assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn hooks_and_callbacks_may_call_the_exporter() {
     let (sink, calls) = sink(|_| Reply::ok("4454d621-e056-4afc-bb5b-063a3f98e4a7"));
     let itself: Arc<OnceLock<OpentrackerExporter>> = Arc::default();

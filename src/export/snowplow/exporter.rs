@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -271,6 +272,8 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
+        // Hooks and callbacks may log and make spans: that is no activity, and does not come back here.
+        let _quiet = Context::enter_telemetry_suppressed_scope();
         if self.is_out() {
             if !self.forgotten.swap(true, Ordering::AcqRel) {
                 self.forget();
