@@ -288,6 +288,28 @@ fn an_event_has_a_title_whatever_the_record_lacks() {
 }
 
 #[test]
+fn a_body_that_had_to_be_changed_is_counted_once_wherever_it_stands() {
+    let bodies: [(AnyValue, &str); 3] = [
+        (f64::NAN.into(), "NaN"),
+        (AnyValue::Bytes(Box::new(vec![0, 255])), "AP8="),
+        (AnyValue::Bytes(Box::new(vec![0; 300])), &"A".repeat(400)),
+    ];
+    for (body, text) in bodies {
+        for name in [None, Some("visit")] {
+            let mapper = mapper();
+            let mut record = logger().create_log_record();
+            record.set_body(body.clone());
+            if let Some(name) = name {
+                record.set_event_name(name);
+            }
+            let sent = sent(&mapper, &record).expect("it is sent");
+            assert!([value(&sent, "ti"), value(&sent, "log.body")].contains(&Some(text)), "{sent:?}");
+            assert_eq!(counted(&mapper, Loss::EventField), 1, "{body:?} of {name:?}");
+        }
+    }
+}
+
+#[test]
 fn plain_logs_are_sent_only_if_asked_for() {
     let mut mapper = mapper();
     mapper.logs = false;
