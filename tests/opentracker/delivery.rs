@@ -79,6 +79,19 @@ fn a_url_that_would_be_too_long_goes_by_post() {
 }
 
 #[test]
+fn a_url_is_too_long_from_one_byte_above_the_limit_on() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let send = |limit| {
+        let exporter = builder(&sink.endpoint()).with_max_get_bytes(limit).build().unwrap();
+        export(&exporter, &[visit("s", &[("text", "x".repeat(1_500).into())])]).unwrap();
+        assert_eq!(exporter.shutdown(LONG).delivered, 1);
+        calls.lock().unwrap().last().unwrap().clone()
+    };
+    let length = sink.endpoint().len() + send(60_000).target.len();
+    assert_eq!((send(length).method.as_str(), send(length - 1).method.as_str()), ("GET", "POST"));
+}
+
+#[test]
 fn the_same_bytes_are_sent_until_a_reply_is_complete() {
     for fault in [
         Reply::status(500),
@@ -327,6 +340,11 @@ fn the_pipelines_own_shutdown_flushes_and_leaves_the_handle_alone() {
     assert_eq!(exporter.pending(), 0);
     export(&exporter, &[visit("s", &[])]).unwrap();
     assert_eq!(exporter.shutdown(LONG).delivered, 2);
+
+    let (failing, _) = self::sink(|_| Reply::status(503));
+    let exporter = builder(&failing.endpoint()).build().unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert!(exporter.shutdown_with_timeout(Duration::from_millis(1)).is_err(), "and says what it could not do");
 }
 
 #[test]
