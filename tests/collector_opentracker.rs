@@ -83,6 +83,17 @@ fn a_form_is_read_like_a_query() {
 }
 
 #[test]
+fn a_session_takes_the_user_of_its_last_event() {
+    let collector = collector();
+    for user in ["ada", "eve"] {
+        track(&collector, &format!("si=test.opentracker.net&sid=s&uid={user}"));
+    }
+    let found = sessions(&collector);
+    assert_eq!((found.len(), found[0].user_id()), (1, "eve"));
+    assert_eq!(users(&collector).iter().map(|it| it.user_id().to_owned()).collect::<Vec<_>>(), ["ada", "eve"]);
+}
+
+#[test]
 fn a_request_without_a_site_is_refused_in_words() {
     let collector = collector();
     for query in ["", "?", "?message=x", "?si=", "?si=a&si="] {

@@ -79,6 +79,19 @@ fn a_url_that_would_be_too_long_goes_by_post() {
 }
 
 #[test]
+fn a_url_is_too_long_from_one_byte_above_the_limit_on() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let send = |limit| {
+        let exporter = builder(&sink.endpoint()).with_max_get_bytes(limit).build().unwrap();
+        export(&exporter, &[visit("s", &[("text", "x".repeat(1_500).into())])]).unwrap();
+        assert_eq!(exporter.shutdown(LONG).delivered, 1);
+        calls.lock().unwrap().last().unwrap().clone()
+    };
+    let length = sink.endpoint().len() + send(60_000).target.len();
+    assert_eq!((send(length).method.as_str(), send(length - 1).method.as_str()), ("GET", "POST"));
+}
+
+#[test]
 fn the_same_bytes_are_sent_until_a_reply_is_complete() {
     for fault in [
         Reply::status(500),
@@ -327,6 +340,11 @@ fn the_pipelines_own_shutdown_flushes_and_leaves_the_handle_alone() {
     assert_eq!(exporter.pending(), 0);
     export(&exporter, &[visit("s", &[])]).unwrap();
     assert_eq!(exporter.shutdown(LONG).delivered, 2);
+
+    let (failing, _) = self::sink(|_| Reply::status(503));
+    let exporter = builder(&failing.endpoint()).build().unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert!(exporter.shutdown_with_timeout(Duration::from_millis(1)).is_err(), "and says what it could not do");
 }
 
 #[test]
@@ -476,6 +494,30 @@ fn a_hook_that_logs_does_not_feed_the_exporter() {
     runtime.block_on(exporter.export(LogBatch::new(&[(&record, &scope)]))).unwrap();
     let report = exporter.shutdown(LONG);
     assert_eq!((report.delivered, report.dropped.total()), (1, 0));
+    assert_eq!(calls.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn an_opt_out_that_logs_does_not_feed_the_exporter_either() {
+    let (sink, calls) = sink(|_| Reply::ok(""));
+    let inner: Arc<OnceLock<opentelemetry_sdk::logs::SdkLogger>> = Arc::default();
+    let logger = Arc::clone(&inner);
+    let exporter = builder(&sink.endpoint())
+        .with_opt_out(move || {
+            let logger = logger.get().expect("the pipeline is there");
+            let mut record = logger.create_log_record();
+            record.set_event_name("echo");
+            logger.emit(record);
+            false
+        })
+        .build()
+        .unwrap();
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    inner.set(loggers.logger("hook")).unwrap();
+    let (record, scope) = (visit("s", &[]), opentelemetry::InstrumentationScope::builder("test").build());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(exporter.export(LogBatch::new(&[(&record, &scope)]))).unwrap();
+    assert_eq!(exporter.shutdown(LONG).delivered, 1);
     assert_eq!(calls.lock().unwrap().len(), 1);
 }
 

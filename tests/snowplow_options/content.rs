@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _};
-use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_session::SnowplowExporter;
 use otel_session::export::snowplow::{
@@ -199,6 +199,31 @@ fn spans_become_events_of_their_sessions_only_through_the_span_exporter() {
     rig.loggers.shutdown().unwrap();
     drop(tracers.tracer("shop").span_builder("later").start(&tracers.tracer("shop")));
     assert_eq!(rig.collector.wait_events(3).len(), 3);
+}
+
+#[test]
+fn a_hook_that_makes_telemetry_does_not_feed_the_exporter() {
+    let tracers: Arc<OnceLock<SdkTracerProvider>> = Arc::default();
+    let of_hook = Arc::clone(&tracers);
+    let rig = Rig::with(|builder| {
+        builder.with_filter(move |candidate| {
+            if matches!(candidate, Candidate::Log { .. }) {
+                of_hook.get().unwrap().tracer("hook").start("echo").end();
+            }
+            true
+        })
+    });
+    let exporter = rig.exporter.span_exporter();
+    tracers.set(SdkTracerProvider::builder().with_simple_exporter(exporter).build()).unwrap();
+    let mut record = rig.logger().create_log_record();
+    record.set_event_name("checkout");
+    let scope = opentelemetry::InstrumentationScope::builder("test").build();
+    // Not through a processor of the SDK, some of which are quiet by themselves; nor by the executor that they use, which
+    // refuses to run within itself.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(rig.exporter.export(LogBatch::new(&[(&record, &scope)]))).unwrap();
+    rig.flush();
+    assert_eq!(rig.collector.events().len(), 1);
 }
 
 #[test]

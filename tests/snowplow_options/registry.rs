@@ -42,6 +42,19 @@ fn an_exporter_is_found_by_its_namespace_until_it_is_removed() {
 }
 
 #[test]
+fn an_exporter_that_has_lost_its_namespace_does_not_take_it_from_who_has_it_now() {
+    let first = snowplow::create("registry-moved", NOWHERE).unwrap();
+    assert!(snowplow::remove(&first));
+    let second = snowplow::create("registry-moved", NOWHERE).unwrap();
+    assert!(!snowplow::remove(&first), "it was not there");
+    let _ = first.shutdown(Duration::ZERO);
+    drop(first);
+    assert!(snowplow::get("registry-moved").is_some());
+    assert!(snowplow::create("registry-moved", NOWHERE).is_err(), "the second one still has it");
+    assert!(snowplow::remove(&second));
+}
+
+#[test]
 fn an_exporter_without_a_namespace_gets_one_that_is_free() {
     let build = || SnowplowExporter::builder().with_endpoint(NOWHERE).build().unwrap();
     let exporters = [build(), build(), build()];
@@ -84,4 +97,9 @@ fn a_reset_flushes_every_exporter_and_empties_the_registry() {
     rigs[0].start(crate::rig::SECOND);
     rigs[0].flush();
     assert_eq!(rigs[0].collector.events().len(), 2);
+
+    let failing = Rig::on(Recorder::answering(|_, _| Some((503, Vec::new()))), |builder| builder);
+    failing.start(FIRST);
+    assert!(!snowplow::reset(Duration::from_millis(1)), "an event was left");
+    assert!(snowplow::get(failing.exporter.namespace()).is_none());
 }

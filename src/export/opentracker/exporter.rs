@@ -164,11 +164,11 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
+        // Hooks and our own warning may log: that is no activity, and does not come back here.
+        let _quiet = Context::enter_telemetry_suppressed_scope();
         if self.is_out() {
             return Ok(());
         }
-        // Hooks and our own warning may log: that is no activity, and does not come back here.
-        let _quiet = Context::enter_telemetry_suppressed_scope();
         let _expected = self.depot.expect();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));

@@ -289,10 +289,15 @@ impl<'a> Read<'a> {
         if let Some(name) = self.name {
             return cut(name, MAX_TITLE_BYTES);
         }
-        let body = self.body_text().and_then(|body| body.text).filter(|body| !body.trim().is_empty());
-        // What the title cuts off is sent as `log.body`.
-        let title = body.as_deref().map_or(UNTITLED, |body| beginning(body, MAX_TITLE_BYTES));
-        Text { text: Some(title.to_owned()), losses: 0 }
+        match self.body_text() {
+            Some(body) if body.is_title() => body,
+            // What the title cuts off is sent as `log.body`, and what that lost is counted there.
+            body => {
+                let text = body.and_then(|body| body.text).filter(|text| !text.trim().is_empty());
+                let title = text.as_deref().map_or(UNTITLED, |text| beginning(text, MAX_TITLE_BYTES));
+                Text { text: Some(title.to_owned()), losses: 0 }
+            }
+        }
     }
 
     /// The record's own fields, as far as the title does not say them.
@@ -303,10 +308,7 @@ impl<'a> Read<'a> {
             fields.push(("log.severity", cut(severity, MAX_TITLE_BYTES)));
         }
         // The entries of a map are properties, the body of a plain log is its title.
-        let said = |body: &Text| {
-            self.name.is_none()
-                && body.text.as_deref().is_some_and(|text| text.len() <= MAX_TITLE_BYTES && !text.trim().is_empty())
-        };
+        let said = |body: &Text| self.name.is_none() && body.is_title();
         if let Some(body) = self.body_text().filter(|body| !said(body)) {
             fields.push(("log.body", body));
         }
@@ -318,6 +320,13 @@ impl<'a> Read<'a> {
             AnyValue::Map(_) => None,
             body => Some(text_of(body)),
         }
+    }
+}
+
+impl Text {
+    /// Whether a title can say it as it is.
+    fn is_title(&self) -> bool {
+        self.text.as_deref().is_some_and(|text| text.len() <= MAX_TITLE_BYTES && !text.trim().is_empty())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::{InstrumentationScope, Key};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
@@ -288,6 +288,28 @@ fn an_event_has_a_title_whatever_the_record_lacks() {
 }
 
 #[test]
+fn a_body_that_had_to_be_changed_is_counted_once_wherever_it_stands() {
+    let bodies: [(AnyValue, &str); 3] = [
+        (f64::NAN.into(), "NaN"),
+        (AnyValue::Bytes(Box::new(vec![0, 255])), "AP8="),
+        (AnyValue::Bytes(Box::new(vec![0; 300])), &"A".repeat(400)),
+    ];
+    for (body, text) in bodies {
+        for name in [None, Some("visit")] {
+            let mapper = mapper();
+            let mut record = logger().create_log_record();
+            record.set_body(body.clone());
+            if let Some(name) = name {
+                record.set_event_name(name);
+            }
+            let sent = sent(&mapper, &record).expect("it is sent");
+            assert!([value(&sent, "ti"), value(&sent, "log.body")].contains(&Some(text)), "{sent:?}");
+            assert_eq!(counted(&mapper, Loss::EventField), 1, "{body:?} of {name:?}");
+        }
+    }
+}
+
+#[test]
 fn plain_logs_are_sent_only_if_asked_for() {
     let mut mapper = mapper();
     mapper.logs = false;
@@ -436,4 +458,127 @@ fn the_proxy_mark_can_be_switched_off() {
     assert_eq!(value(&sent(&mapper, &in_session("visit", &[])).expect("it is sent"), "proxy"), Some("true"));
     mapper.proxy = false;
     assert_eq!(value(&sent(&mapper, &in_session("visit", &[])).expect("it is sent"), "proxy"), None);
+}
+
+#[test]
+fn an_events_time_is_its_records_else_that_of_its_observation_else_of_its_acceptance() {
+    let mapper = mapper();
+    let before = |seconds| Some(now() - Duration::from_secs(seconds));
+    let zero = Some(SystemTime::UNIX_EPOCH);
+    let cases = [
+        (before(2), before(1), "1699999998000"),
+        (None, before(1), "1699999999000"),
+        (zero, before(1), "1699999999000"),
+        (zero, zero, "1700000000000"),
+    ];
+    for (time, observed, expected) in cases {
+        let mut record = logger().create_log_record();
+        record.set_event_name("visit");
+        time.into_iter().for_each(|time| record.set_timestamp(time));
+        observed.into_iter().for_each(|time| record.set_observed_timestamp(time));
+        let sent = sent(&mapper, &record).expect("it is sent");
+        assert_eq!(value(&sent, "t_ms"), Some(expected), "{time:?}, {observed:?}");
+    }
+}
+
+#[test]
+fn what_the_title_does_not_say_of_a_record_stands_beside_it() {
+    let mapper = mapper();
+    let mut record = in_session("visit", &[("event.name", "another".into())]);
+    record.set_body("the body".into());
+    record.set_severity_number(Severity::Warn);
+    record.set_severity_text("");
+    let own = |record: &SdkLogRecord| {
+        let sent = sent(&mapper, record).expect("it is sent");
+        ["ti", "event.name", "log.severity", "log.body"].map(|name| value(&sent, name).map(str::to_owned))
+    };
+    let texts = |texts: [Option<&str>; 4]| texts.map(|text| text.map(str::to_owned));
+    assert_eq!(own(&record), texts([Some("visit"), Some("another"), Some("WARN"), Some("the body")]));
+
+    let mut plain = logger().create_log_record();
+    plain.set_body(" ".into());
+    plain.set_severity_text("caution");
+    plain.set_severity_number(Severity::Warn);
+    assert_eq!(own(&plain), texts([Some("log"), None, Some("caution"), Some(" ")]));
+    plain.add_attribute("event.name", "visit");
+    assert_eq!(own(&plain), texts([Some("visit"), None, Some("caution"), Some(" ")]), "the name is not said twice");
+    assert_eq!(mapper.losses.read().total(), 0);
+}
+
+#[test]
+fn records_whose_uid_is_empty_are_not_one_event() {
+    let mapper = mapper();
+    let id = || {
+        let sent = sent(&mapper, &in_session("visit", &[("log.record.uid", "".into())])).expect("it is sent");
+        value(&sent, "event_id").map(str::to_owned)
+    };
+    assert_ne!(id(), id());
+}
+
+#[test]
+fn the_bounds_of_names_values_and_their_number_are_those_that_the_manual_gives() {
+    let bytes = |count| AnyValue::Bytes(Box::new(vec![0; count]));
+    let list = |values: Vec<AnyValue>| AnyValue::ListAny(Box::new(values));
+    let text = |length| list(vec!["x".repeat(length).into()]);
+    // Bytes are changed in any case.
+    let cases: [(AnyValue, Option<usize>, u64); 6] = [
+        (bytes(3_072), Some(4_096), 1),
+        (bytes(3_073), Some(4_096), 1),
+        (text(4_092), Some(4_096), 0),
+        (text(4_093), None, 1),
+        (list(vec![f64::NAN.into(), bytes(2)]), Some(r#"["NaN","AAA="]"#.len()), 2),
+        (list(vec![f64::INFINITY.into()]), Some(r#"["Infinity"]"#.len()), 1),
+    ];
+    for (given, length, losses) in cases {
+        let mapper = mapper();
+        let sent = sent(&mapper, &in_session("visit", &[("a", given)])).expect("it is sent");
+        assert_eq!(value(&sent, "a").map(str::len), length);
+        assert_eq!(counted(&mapper, Loss::EventField), losses);
+    }
+    for (count, length, losses) in [(128, 200, 0), (129, 200, 1), (1, 201, 1)] {
+        let mapper = mapper();
+        let mut record = in_session("visit", &[]);
+        for number in 0..count {
+            record.add_attribute(Key::from(format!("{number:0length$}")), 1);
+        }
+        let sent = sent(&mapper, &record).expect("it is sent");
+        let kept = sent.iter().filter(|(name, _)| name.starts_with('0')).count() as u64;
+        assert_eq!((kept, counted(&mapper, Loss::EventField)), (count - losses, losses));
+    }
+}
+
+#[test]
+fn a_hook_finds_every_property_after_it_has_taken_one_out_and_what_it_loses_is_counted() {
+    let mut mapper = mapper();
+    mapper.hook = Some(Arc::new(|_, _, properties| {
+        assert_eq!(properties.remove("a").as_deref(), Some("1"));
+        assert_eq!((properties.get("a"), properties.get("b"), properties.get("c")), (None, Some("2"), Some("3")));
+        assert!(properties.set("c", &"x".repeat(4_097)));
+        properties.set_title(" ");
+    }));
+    let record = in_session("visit", &[("a", 1.into()), ("b", 2.into()), ("c", 3.into())]);
+    let sent = sent(&mapper, &record).expect("it is sent");
+    assert_eq!(["ti", "a", "b"].map(|name| value(&sent, name)), [Some("visit"), None, Some("2")]);
+    assert_eq!(value(&sent, "c").map(str::len), Some(4_096));
+    assert_eq!(counted(&mapper, Loss::EventField), 2, "a text that was cut, and a blank title");
+}
+
+#[test]
+fn attributes_of_the_resource_win_over_the_builders_and_say_no_more_of_the_user_than_others() {
+    let mut mapper = mapper();
+    mapper.properties = vec![("service.name".into(), "built".into())];
+    mapper.resource_attributes = vec!["service.name".into(), "device.id".into()];
+    let resource = Resource::builder_empty()
+        .with_attributes([
+            opentelemetry::KeyValue::new("service.name", "shop"),
+            opentelemetry::KeyValue::new("device.id", "d1"),
+        ])
+        .build();
+    let scope = InstrumentationScope::builder("test").build();
+    for (anonymity, device) in [(Anonymity::Off, Some("d1")), (Anonymity::SessionOnly, None), (Anonymity::Full, None)] {
+        let event = mapper.map(&in_session("visit", &[]), &scope, &resource, anonymity, 0).expect("it is sent");
+        let sent: Vec<(String, String)> = url::form_urlencoded::parse(&event.query).into_owned().collect();
+        assert_eq!((value(&sent, "service.name"), value(&sent, "device.id")), (Some("shop"), device));
+    }
+    assert_eq!(mapper.losses.read().total(), 0);
 }

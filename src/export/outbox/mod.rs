@@ -14,7 +14,8 @@
 //! - The byte limit counts whole chunks with all that is kept about them, since memory and disk get nothing back before
 //!   the last event of a chunk is gone.
 //! - A crash between delivery and removal sends an event a second time, with the same id. Removals wait for the next
-//!   commit, for 512 events or for 100 ms, whichever comes first; a failed one stops sending until a commit succeeds.
+//!   commit, for 512 events or for 100 ms, whichever comes first; where a batch is in the making they may be more than 512,
+//!   since they wait for its commit, but not for longer. A failed one stops sending until a commit succeeds.
 //!
 //! The memory outbox has no store; what waits there at the end of the process is lost and counted.
 
@@ -121,8 +122,8 @@ impl Outbox {
     /// How many bytes the waiting events may take, with everything that is kept about them; at least 1. Several collectors
     /// have equal shares, so that one that is down costs the others nothing. Default: 64 MiB in memory, 1 GiB otherwise.
     ///
-    /// In memory this is the memory that the events really take. In a file it is what is stored of them; see
-    /// `Outbox::sqlite` for the size that the file can reach.
+    /// In memory this is the memory that the events really take. A durable store counts
+    /// them as they are sent, not as they are packed; see `Outbox::sqlite` for the size that its file can reach.
     pub fn with_max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self

@@ -1,8 +1,10 @@
 //! The data of our self-describing events, as the schemas in `semconv/iglu` describe them.
 
-use opentelemetry::Key;
+use std::collections::HashMap;
+
 use opentelemetry::logs::AnyValue;
 use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::{Key, KeyValue, SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
@@ -171,10 +173,7 @@ fn write_body(json: &mut Json<'_>, it: &Event<'_, '_>, body: &AnyValue) {
 /// Where a record was made: its trace and its scope.
 fn origin(json: &mut Json<'_>, first: &mut bool, record: &Record<'_>) {
     if let Some((trace, span)) = record.trace {
-        json.fixed_key(first, "traceId");
-        json.hex(u128::from_be_bytes(trace.to_bytes()), 32);
-        json.fixed_key(first, "spanId");
-        json.hex(u128::from(u64::from_be_bytes(span.to_bytes())), 16);
+        ids(json, first, trace, span);
     }
     let scope = record.scope;
     if !scope.name().is_empty() {
@@ -187,6 +186,13 @@ fn origin(json: &mut Json<'_>, first: &mut bool, record: &Record<'_>) {
     }
 }
 
+fn ids(json: &mut Json<'_>, first: &mut bool, trace: TraceId, span: SpanId) {
+    json.fixed_key(first, "traceId");
+    json.hex(u128::from_be_bytes(trace.to_bytes()), 32);
+    json.fixed_key(first, "spanId");
+    json.hex(u128::from(u64::from_be_bytes(span.to_bytes())), 16);
+}
+
 fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
     json.fixed_key(first, "kind");
     json.string(match span.span_kind {
@@ -196,7 +202,7 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
         SpanKind::Consumer => "consumer",
         SpanKind::Internal => "internal",
     });
-    if span.parent_span_id != opentelemetry::SpanId::INVALID {
+    if span.parent_span_id != SpanId::INVALID {
         json.fixed_key(first, "parentSpanId");
         json.hex(u128::from(u64::from_be_bytes(span.parent_span_id.to_bytes())), 16);
     }
@@ -215,6 +221,11 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
             }
         }
     }
+    span_events(json, first, it, span);
+    span_links(json, first, it, span);
+}
+
+fn span_events(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
     if span.events.events.is_empty() {
         return;
     }
@@ -235,18 +246,62 @@ fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span:
         json.fixed_key(&mut first, "timeUnixNano");
         json.int(clock::to_nanos(event.timestamp));
         json.fixed_key(&mut first, "attributes");
-        json.raw(b"{");
-        let mut first = true;
-        for attribute in event.attributes.iter().filter(|attribute| it.shows(attribute.key.as_str())) {
-            if json.is_full() {
-                break;
-            }
-            json.member_key(&mut first, attribute.key.as_str());
-            json.value(&attribute.value);
-        }
-        json.raw(b"}}");
+        part_attributes(json, it, &event.attributes);
+        json.raw(b"}");
     }
     json.raw(b"]");
+}
+
+fn span_links(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
+    if span.links.links.is_empty() {
+        return;
+    }
+    json.fixed_key(first, "links");
+    json.raw(b"[");
+    let mut first_link = true;
+    for link in &span.links.links {
+        if json.is_full() {
+            break;
+        }
+        if !std::mem::take(&mut first_link) {
+            json.raw(b",");
+        }
+        json.raw(b"{");
+        let mut first = true;
+        ids(json, &mut first, link.span_context.trace_id(), link.span_context.span_id());
+        json.fixed_key(&mut first, "attributes");
+        part_attributes(json, it, &link.attributes);
+        json.raw(b"}");
+    }
+    json.raw(b"]");
+}
+
+/// The attributes of an event or a link of a span. The last one of a key counts, as in the span's own.
+fn part_attributes(json: &mut Json<'_>, it: &Event<'_, '_>, attributes: &[KeyValue]) {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut shown: Vec<&KeyValue> = Vec::with_capacity(attributes.len());
+    for attribute in attributes.iter().filter(|attribute| it.shows(attribute.key.as_str())) {
+        match places.get(attribute.key.as_str()) {
+            Some(place) => {
+                shown[*place] = attribute;
+                json.add_cuts(1);
+            }
+            None => {
+                places.insert(attribute.key.as_str(), shown.len());
+                shown.push(attribute);
+            }
+        }
+    }
+    json.raw(b"{");
+    let mut first = true;
+    for attribute in shown {
+        if json.is_full() {
+            break;
+        }
+        json.member_key(&mut first, attribute.key.as_str());
+        json.value(&attribute.value);
+    }
+    json.raw(b"}");
 }
 
 /// The greatest lengths that our schemas give, in characters.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -68,6 +69,10 @@ impl SnowplowExporter {
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.shared.namespace
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Sends what waits, in batches of any size. True once every collector has everything that was accepted before the call,
@@ -267,6 +272,8 @@ impl Shared {
         if self.closed.load(Ordering::Acquire) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
+        // Hooks and callbacks may log and make spans: that is no activity, and does not come back here.
+        let _quiet = Context::enter_telemetry_suppressed_scope();
         if self.is_out() {
             if !self.forgotten.swap(true, Ordering::AcqRel) {
                 self.forget();
@@ -380,7 +387,7 @@ impl Shared {
     fn shutdown(&self, timeout: Duration) -> ExportReport {
         self.closed.store(true, Ordering::Release);
         self.depot.close();
-        registry::release(&self.namespace, self);
+        let _ = registry::release(&self.namespace, self);
         // Before the delivery threads end, and with them the outbox.
         self.forget_stored(&mut self.unforgotten.lock());
         if self.is_here() {

@@ -27,11 +27,9 @@ impl IdService {
         inner: Arc<dyn HttpClient>,
         speaks_https: bool,
     ) -> Result<Arc<dyn HttpClient>, BuildError> {
-        let (address, path) = match url.find("://").and_then(|at| url[at + 3..].find(['/', '?']).map(|it| at + 3 + it))
-        {
-            Some(at) => url.split_at(at),
-            None => (url, ""),
-        };
+        // One behind the host belongs to an address in the query.
+        let host = url.find("://").filter(|at| !url[..*at].contains(['/', '?'])).map_or(0, |at| at + 3);
+        let (address, path) = url.split_at(url[host..].find(['/', '?']).map_or(url.len(), |at| host + at));
         let endpoint = Endpoint::parse("with_id_service", address)?;
         if !speaks_https {
             endpoint.check_tls()?;
@@ -102,6 +100,59 @@ mod tests {
                 tokio::task::yield_now().await;
                 Ok(Response::new(Bytes::new()))
             })
+        }
+    }
+
+    /// Keeps what was asked, and whether anonymously.
+    #[derive(Debug, Default)]
+    struct Asked(crate::sync::Mutex<Vec<(String, bool)>>);
+
+    impl HttpClient for Asked {
+        fn send_bytes<'a, 'b>(
+            &'a self,
+            request: Request<Bytes>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            self.0.lock().push((request.uri().to_string(), request.headers().contains_key(ANONYMOUS)));
+            Box::pin(std::future::ready(Ok(Response::new(Bytes::new()))))
+        }
+    }
+
+    /// What a service is asked before this request.
+    fn asked(service: &str, request: Request<Bytes>) -> (String, bool) {
+        let client = Arc::new(Asked::default());
+        let service = IdService::before(service, Arc::clone(&client) as _, true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(service.send_bytes(request)).unwrap();
+        client.0.lock().swap_remove(0)
+    }
+
+    #[test]
+    fn a_service_is_asked_at_the_very_path_that_was_given() {
+        for (given, expected) in [
+            ("http://id.test", "http://id.test/"),
+            ("http://id.test?x=1", "http://id.test/?x=1"),
+            ("http://id.test/identify/", "http://id.test/identify/"),
+            ("http://id.test/a/identify?to=http://b/", "http://id.test/a/identify?to=http://b/"),
+            ("id.test", "https://id.test/"),
+            ("id.test:8080/identify", "https://id.test:8080/identify"),
+            ("id.test/identify?to=http://b/", "https://id.test/identify?to=http://b/"),
+        ] {
+            assert_eq!(asked(given, Request::new(Bytes::new())).0, expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn who_is_anonymous_to_the_collector_is_anonymous_to_the_service() {
+        for anonymous in [true, false] {
+            let mut request = Request::new(Bytes::new());
+            if anonymous {
+                request.headers_mut().insert(ANONYMOUS, http::HeaderValue::from_static("*"));
+            }
+            assert_eq!(asked("http://id.test/id", request), ("http://id.test/id".to_owned(), anonymous));
         }
     }
 

@@ -111,6 +111,7 @@ impl<'a> Record<'a> {
             Known::read_as_of_late(record.event_name().unwrap_or(""), attributes, reading, rest);
         known.read_body(record.body());
         let name = record.event_name().filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
+        known.leave_other_name(name, attributes(), rest);
         let kind = match name {
             "" => Kind::Log,
             semconv::EVENT_SESSION_START => Kind::SessionStart,
@@ -126,6 +127,7 @@ impl<'a> Record<'a> {
     pub(super) fn of_span(span: &'a SpanData, reading: &mut Reading<'_>, rest: &mut Rest<'a>) -> Self {
         let attributes = || span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
         let (known, duplicates) = Known::read_as_of_late(&span.name, attributes, reading, rest);
+        known.leave_other_name(&span.name, attributes(), rest);
         let context = &span.span_context;
         Self {
             kind: Kind::Span,
@@ -260,6 +262,18 @@ impl<'a> Known<'a> {
                 true
             }
         }
+    }
+
+    /// Leaves an `event.name` that is not what the record is called with the rest.
+    fn leave_other_name(
+        &self,
+        name: &str,
+        attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>,
+        rest: &mut Rest<'a>,
+    ) {
+        let Some(other) = self.event_name.filter(|other| *other != name) else { return };
+        let found = attributes.filter(|(key, value)| *key == semconv::EVENT_NAME && value.str() == Some(other)).last();
+        rest.extend(found.map(|(key, value)| Left { key, value, text: ReadyText::default() }));
     }
 
     fn set(&mut self, field: Field, value: Cow<'a, str>) {

@@ -31,7 +31,7 @@ pub fn get(namespace: &str) -> Option<SnowplowExporter> {
 
 /// Takes an exporter out of the registry and frees its namespace; false if it was not there. The exporter itself goes on.
 pub fn remove(exporter: &SnowplowExporter) -> bool {
-    remove_by_namespace(exporter.namespace())
+    release(exporter.namespace(), exporter.shared())
 }
 
 /// The same by name.
@@ -101,12 +101,14 @@ impl Drop for Reservation {
     }
 }
 
-/// Frees the name of an exporter that has shut down, unless somebody else has it by now.
-pub(super) fn release(name: &str, exporter: *const Shared) {
+/// Frees the name of an exporter, unless somebody else has it by now; false if it was not its own.
+pub(super) fn release(name: &str, exporter: *const Shared) -> bool {
     let mut names = NAMES.lock();
-    if matches!(names.get(name), Some(Entry::Live(live)) if std::ptr::eq(live.as_ptr(), exporter)) {
+    let is_its_own = matches!(names.get(name), Some(Entry::Live(live)) if std::ptr::eq(live.as_ptr(), exporter));
+    if is_its_own {
         names.remove(name);
     }
+    is_its_own
 }
 
 #[derive(Debug)]

@@ -312,6 +312,22 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_that_packs_to_just_its_own_length_comes_back_as_well() {
+        let next = |word: &u32| Some(word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let noise: Vec<u8> = std::iter::successors(Some(1), next).take(1_500).map(|word| (word >> 24) as u8).collect();
+        let mut exact = 0;
+        for (len, repeated) in (100..1_500).step_by(50).flat_map(|len| (0..40).map(move |repeated| (len, repeated))) {
+            let bytes = [&noise[..len], &noise[..repeated]].concat();
+            exact += usize::from(lz4_flex::block::compress(&bytes).len() == bytes.len());
+            let mut chunk = Chunk::new(0, 0, 0);
+            chunk.push(Uuid::nil(), 0, &bytes);
+            let blob = encode(&chunk, &mut Vec::new()).to_vec();
+            assert!(decode(&blob, 1, bytes.len()) == Some((chunk.events, bytes)), "{len}, {repeated}");
+        }
+        assert!(exact > 0, "which is what this is about");
+    }
+
+    #[test]
     fn what_unpacks_to_less_than_it_says_is_refused() {
         let literal = [0x10, b'x'];
         assert_eq!((unpack(&literal, 1), unpack(&literal, 5)), (Some(b"x".to_vec()), None));

@@ -87,11 +87,29 @@ fn a_failed_removal_stops_sending_until_a_commit_succeeds() {
 
     shelf.has(None);
     clock.advance(Duration::from_secs(1));
+    let (woken, waking) = std::sync::mpsc::channel();
+    depot.on_work(0, Arc::new(move || woken.send(()).unwrap()));
     depot.tend();
     assert!(!depot.is_stopped());
+    assert!(waking.try_recv().is_ok(), "whoever found it stopped is told");
     assert_eq!(shelf.chunks(), 2);
     assert_eq!(deliver(&depot, 2), [120, 121]);
     assert_eq!(losses.read().total(), 0);
+}
+
+#[test]
+fn a_chunk_whose_rest_is_delivered_while_a_removal_fails_is_removed_and_not_noted_in_part() {
+    let (depot, _, shelf, _) = start();
+    depot.accept(vec![chunk(0, 0..50)], Vec::new()).unwrap();
+    deliver(&depot, 20);
+    let rest = tickets(&depot.take(0, &ALL));
+    let settling = Arc::clone(&depot);
+    shelf.meanwhile(move || settling.settle(0, &rest, Outcome::Delivered));
+    shelf.has(Some(Trouble::Commits));
+    assert!(depot.sync().is_err());
+    shelf.has(None);
+    depot.sync().unwrap();
+    assert_eq!((shelf.commits(), shelf.chunks()), (2, 0));
 }
 
 #[test]

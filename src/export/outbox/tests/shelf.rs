@@ -94,6 +94,7 @@ impl OutboxStore for Shelf {
         }
         for (number, bits) in commit.done {
             assert!(content.chunks.contains_key(number), "only what is there can be done in part");
+            assert!(!commit.removed.contains(number), "a note on what is removed would be left for a later chunk");
             content.done.insert(*number, bits.clone());
         }
         for number in commit.removed {

@@ -24,6 +24,20 @@ fn a_payload_holds_texts_only_and_nothing_empty() {
     assert!(sent.field("tv").unwrap().starts_with("rust-otel-session-"));
 }
 
+#[test]
+fn an_events_name_by_attribute_is_said_besides_only_if_it_is_another_one() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    // Twice each: the second one is read as the first was.
+    for (name, kept) in [("checkout", json!({"event.name": "checkout"})), ("cart.add", json!(null))] {
+        for _ in 0..2 {
+            let sent = bridge.send_one(with(event_of(A), "event.name", name));
+            assert_good(&sent);
+            assert_eq!((&sent.data()["name"], &sent.data()["attributes"]), (&json!("cart.add"), &kept));
+        }
+    }
+    assert_eq!(bridge.lost(Loss::EventField), 0);
+}
+
 /// Behaviours 39 and 40.
 #[test]
 fn unicode_survives_plain_and_in_base64() {

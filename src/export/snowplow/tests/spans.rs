@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceState, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Link, Span as _, SpanContext, SpanKind, Status, TraceState, Tracer as _, TracerProvider as _,
+};
 use opentelemetry::trace::{TraceContextExt as _, TraceFlags};
 use opentelemetry::{Context, KeyValue, SpanId, TraceId};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
@@ -90,4 +92,94 @@ fn spans_can_be_structured_events() {
     assert_good(&sent[0]);
     let fields = ["se_ca", "se_ac", "se_la", "se_pr", "se_va"].map(|key| sent[0].field(key));
     assert_eq!(fields, [Some("shop.db"), Some("SELECT socks"), Some("no more socks"), Some(A), Some("2")]);
+}
+
+#[test]
+fn what_a_span_says_twice_is_said_once_and_counted() {
+    let mut span = span(Some(A));
+    let mut retried = span.events.events.remove(0);
+    retried.attributes = vec![KeyValue::new("try", 1), KeyValue::new("why", "late"), KeyValue::new("try", 2)];
+    span.events.events.push(retried);
+    let mut bridge = Bridge::new(MapSettings::default());
+    send(&mut bridge, &[span]);
+    let text = String::from_utf8_lossy(&bridge.mapped.encoded[0].bytes).replace('\\', "");
+    assert!(text.contains(r#""attributes":{"try":2,"why":"late"}"#), "{text}");
+    assert_eq!(bridge.lost(Loss::EventField), 2, "and the NaN of the span itself");
+}
+
+#[test]
+fn a_span_that_has_an_events_name_keeps_it_as_an_attribute() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let mut span = span(Some(A));
+    span.attributes.push(KeyValue::new("event.name", "checkout"));
+    let sent = send(&mut bridge, &[span]);
+    assert_good(&sent[0]);
+    assert_eq!(sent[0].data()["name"], "SELECT socks");
+    assert_eq!(sent[0].data()["attributes"]["event.name"], "checkout");
+}
+
+#[test]
+fn a_span_takes_its_links_along() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let mut span = span(Some(A));
+    let other = SpanContext::new(
+        TraceId::from_bytes([0x12; 16]),
+        SpanId::from_bytes([0x34; 8]),
+        TraceFlags::SAMPLED,
+        false,
+        TraceState::default(),
+    );
+    span.links.links =
+        vec![Link::new(other.clone(), vec![KeyValue::new("user.email", "ada")], 0), Link::with_context(other)];
+    let sent = send(&mut bridge, std::slice::from_ref(&span));
+    assert_good(&sent[0]);
+    let ids = json!({"traceId": "12".repeat(16), "spanId": "34".repeat(8), "attributes": {}});
+    let mut first = ids.clone();
+    first["attributes"] = json!({"user.email": "ada"});
+    assert_eq!(sent[0].data()["links"], json!([first, ids]));
+
+    let anonymity = super::super::Anonymity::full();
+    let mut bridge = Bridge::new(MapSettings { anonymity, ..MapSettings::default() });
+    assert_eq!(send(&mut bridge, &[span])[0].data()["links"], json!([ids, ids]));
+}
+
+#[test]
+fn a_span_has_no_more_fields_than_it_has_something_to_say_and_no_duration_below_zero() {
+    let mut span = span(Some(A));
+    span.end_time = at(0) - Duration::from_secs(1);
+    span.parent_span_id = SpanId::INVALID;
+    span.span_context = SpanContext::empty_context();
+    span.status = Status::error("");
+    span.events.events.clear();
+    let mut bridge = Bridge::new(MapSettings::default());
+    let sent = send(&mut bridge, std::slice::from_ref(&span));
+    assert_good(&sent[0]);
+    assert_eq!(sent[0].field("dtm"), Some("1700000000000"), "when it began");
+    assert_eq!((&sent[0].data()["durationNanos"], &sent[0].data()["status"]), (&json!(0), &json!("error")));
+    for absent in ["parentSpanId", "traceId", "spanId", "statusMessage", "events", "links"] {
+        assert_eq!(sent[0].data().get(absent), None);
+    }
+    let mut bridge = Bridge::new(MapSettings { style: EventStyle::Structured, ..MapSettings::default() });
+    let sent = send(&mut bridge, &[span]);
+    assert_eq!((sent[0].field("se_va"), sent[0].field("se_la")), (Some("0"), None));
+}
+
+#[test]
+fn however_much_a_span_holds_its_event_is_smaller_than_a_pipeline_takes() {
+    let many = |count: usize| (0..count).map(|number| KeyValue::new(format!("key{number}"), "some words")).collect();
+    let plain = span(Some(A));
+    let retried = plain.events.events[0].clone();
+    let (mut events, mut of_event, mut links) = (plain.clone(), plain.clone(), plain.clone());
+    events.events.events = vec![retried; 30_000];
+    of_event.events.events[0].attributes = many(80_000);
+    let of_link = |attributes| Link::new(plain.span_context.clone(), attributes, 0);
+    links.links.links = (0..30_000).map(|_| of_link(Vec::new())).chain([of_link(many(80_000))]).collect();
+    for span in [events, of_event, links] {
+        let mut bridge = Bridge::new(MapSettings::default());
+        let sent = send(&mut bridge, &[span]);
+        assert_good(&sent[0]);
+        let len = bridge.mapped.encoded[0].bytes.len();
+        assert!(len < 900_000, "{len} bytes");
+        assert!(bridge.lost(Loss::EventField) > 0);
+    }
 }
