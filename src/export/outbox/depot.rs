@@ -45,7 +45,7 @@ pub(crate) struct Depot {
     spare: Spare,
     /// A removal failed: nothing is sent until a commit succeeds.
     stopped: AtomicBool,
-    /// Batches in the making: their commits take the removals along.
+    /// Calls of `accept` under way: their commits take the removals along.
     accepting: AtomicU64,
     /// Delivery threads that have not ended.
     threads: AtomicU64,
@@ -53,15 +53,6 @@ pub(crate) struct Depot {
 
 /// The table of the one row that says whose outbox it is; exporters have those from 1.
 const OWNER: u8 = 0;
-
-/// A batch in the making.
-pub(crate) struct Expected<'a>(&'a AtomicU64);
-
-impl Drop for Expected<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 type Waker = Arc<dyn Fn() + Send + Sync>;
 
@@ -152,9 +143,9 @@ impl Depot {
     /// If the store failed. Then nothing has changed, and the events are counted as lost.
     pub(crate) fn accept(&self, chunks: Vec<Chunk>, state: Vec<StateRow>) -> Result<(), OutboxError> {
         let events = chunks.iter().map(|chunk| chunk.events.len() as u64).sum();
-        let expected = self.expect();
+        self.accepting.fetch_add(1, Ordering::Relaxed);
         let result = self.accept_all(chunks, &state);
-        drop(expected);
+        self.accepting.fetch_sub(1, Ordering::Relaxed);
         if result.is_err() {
             self.losses.add(Loss::OutboxError, events);
         }
@@ -164,13 +155,6 @@ impl Depot {
         // A failed commit wakes too: what it had doomed held the queue up.
         self.wake();
         result
-    }
-
-    /// Says that a batch is in the making, until it is dropped: the commit of it takes the removals along, and one of their own
-    /// would only make both wait.
-    pub(crate) fn expect(&self) -> Expected<'_> {
-        self.accepting.fetch_add(1, Ordering::Relaxed);
-        Expected(&self.accepting)
     }
 
     fn accept_all(&self, chunks: Vec<Chunk>, rows: &[StateRow]) -> Result<(), OutboxError> {

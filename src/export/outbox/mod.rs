@@ -14,8 +14,7 @@
 //! - The byte limit counts whole chunks with all that is kept about them, since memory and disk get nothing back before
 //!   the last event of a chunk is gone.
 //! - A crash between delivery and removal sends an event a second time, with the same id. Removals wait for the next
-//!   commit, for 512 events or for 100 ms, whichever comes first; where a batch is in the making they may be more than 512,
-//!   since they wait for its commit, but not for longer. A failed one stops sending until a commit succeeds.
+//!   commit, for 512 events or for 100 ms, whichever comes first; a failed one stops sending until a commit succeeds.
 //!
 //! The memory outbox has no store; what waits there at the end of the process is lost and counted.
 

@@ -47,31 +47,6 @@ fn removals_wait_for_the_next_commit_and_no_longer_than_100_ms_or_512_events() {
 }
 
 #[test]
-fn removals_leave_the_store_to_a_batch_in_the_making_but_wait_for_it_no_longer_than_100_ms() {
-    let (depot, _, shelf, clock) = start();
-    depot.accept(vec![chunk(0, 0..2_000)], Vec::new()).unwrap();
-
-    let expected = depot.expect();
-    deliver(&depot, 513);
-    assert_eq!(depot.tend(), Some(Duration::from_millis(1)), "looks again soon");
-    assert_eq!(shelf.commits(), 1);
-    depot.accept(vec![chunk(1, [1])], Vec::new()).unwrap();
-    assert_eq!((shelf.commits(), shelf.chunks()), (2, 31), "fused into the commit of the batch");
-
-    deliver(&depot, 513);
-    clock.advance(Duration::from_millis(100));
-    depot.tend();
-    assert_eq!((shelf.commits(), shelf.chunks()), (3, 21), "mapping a batch may take as long as its hooks do");
-
-    deliver(&depot, 513);
-    depot.tend();
-    assert_eq!(shelf.commits(), 3);
-    drop(expected);
-    depot.tend();
-    assert_eq!((shelf.commits(), shelf.chunks()), (4, 11), "none is coming after all");
-}
-
-#[test]
 fn a_failed_removal_stops_sending_until_a_commit_succeeds() {
     let (depot, losses, shelf, clock) = start();
     depot.accept(vec![chunk(0, 0..200)], Vec::new()).unwrap();
