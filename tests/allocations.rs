@@ -81,6 +81,17 @@ fn a_rotation_keeps_no_more_than_200_bytes_for_good() {
     pipeline.shutdown().unwrap();
 }
 
+#[test]
+fn setting_what_is_set_already_keeps_nothing() {
+    let sessions = sessions();
+    let set = || {
+        sessions.set_user_id(Some("ada"));
+        sessions.set_background(true);
+    };
+    set();
+    assert_eq!((0..100).map(|_| measure(set).bytes_current).max(), Some(0));
+}
+
 /// Sessions with a session already: what happens once is not counted.
 fn sessions() -> Sessions {
     let sessions = Sessions::builder().build().unwrap();

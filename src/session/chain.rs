@@ -274,3 +274,27 @@ impl Chain {
 fn publishable(live: Live) -> &'static Live {
     Box::leak(Box::new(live))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::live::Touched;
+
+    #[test]
+    fn once_a_step_back_is_noticed_signals_need_no_lock_any_more() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let settings = Settings { inactivity_timeout: HOUR, background_timeout: HOUR, max_duration: None };
+        let losses = LossCounters::default();
+        let mut chain = Chain::new(settings, None, None);
+        let before = Moment { boot: 0, wall: 10 * HOUR };
+        chain.start(before, None, &losses, false);
+        chain.end_now(before, EndReason::Rotated);
+        chain.start(before, None, &losses, false);
+        let back = Moment { boot: 1, wall: 9 * HOUR };
+        let live = chain.live.expect("started");
+        assert_eq!(live.touch(back, 1, true), Touched::WallBack);
+        chain.heed_wall(back);
+        assert_eq!(live.touch(back, 1, true), Touched::Kept);
+        assert!(live.seen(1, true));
+    }
+}

@@ -30,12 +30,17 @@ impl Gone {
         let _ = self.last.set(last);
     }
 
+    /// The last session that it knew, once it has left.
+    pub(super) fn last(&self) -> Option<&'static Live> {
+        self.last.get().copied().flatten()
+    }
+
     /// Stamps a log that came too late.
     pub(super) fn stamp(&self, sessions: &Sessions, record: &mut SdkLogRecord, from: &InstrumentationScope) {
         if record.event_name().is_some() && std::ptr::eq(from, lifecycle_scope()) {
             return;
         }
-        if let Some(last) = self.last.get().copied().flatten() {
+        if let Some(last) = self.last() {
             sessions.stamp_log(record, last);
         }
     }

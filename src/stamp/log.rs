@@ -232,21 +232,36 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         self.attach(None);
         let turn = self.catch_up(live.record);
         self.sessions.stamp_log(data, live);
+        self.emit_or_wait(turn, live.record, data, instrumentation);
+    }
+
+    /// Emits a log that came after the pipeline has left. What stands before it may be about to go out only now.
+    #[cold]
+    fn emit_late_comer(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
+        self.gone.stamp(&self.sessions, data, instrumentation);
+        match self.gone.last() {
+            Some(last) if !self.queue.is_published(last.record) => {
+                let turn = self.catch_up(last.record);
+                self.emit_or_wait(turn, last.record, data, instrumentation);
+            }
+            _ => self.inner.emit(data, instrumentation),
+        }
+    }
+
+    /// Emits a log behind the lifecycle record with this number, or lets it wait for who publishes that.
+    fn emit_or_wait(&self, turn: Turn, record: u64, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
         if turn == Turn::Taken {
             self.inner.emit(data, instrumentation);
-        } else if self.late.push(live.record, data, instrumentation) {
+        } else if self.late.push(record, data, instrumentation) {
             self.sessions.core.nudge_keeper();
+            // The keeper does not come by a pipeline that has left, and who made it leave may have been here.
+            if self.gone.has_left() {
+                self.emit_late();
+            }
         } else {
             self.sessions.core.losses.add(Loss::Order, 1);
             self.inner.emit(data, instrumentation);
         }
-    }
-
-    /// Emits a log that came after the pipeline has left.
-    #[cold]
-    fn emit_late_comer(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
-        self.gone.stamp(&self.sessions, data, instrumentation);
-        self.inner.emit(data, instrumentation);
     }
 
     /// Publishes what stands before the record with this number.

@@ -32,6 +32,22 @@ fn law_6_an_explicit_id_on_a_log_wins_and_is_exported_once() {
 }
 
 #[test]
+fn law_6_an_explicit_id_behind_many_attributes_wins_and_is_exported_once() {
+    for rig in KINDS.map(Rig::of) {
+        let logger = rig.logger();
+        let mut record = logger.create_log_record();
+        record.set_body(AnyValue::String("many".into()));
+        // A record keeps the first five apart from the others.
+        for key in ["a", "b", "c", "d", "e", "f", "g"] {
+            record.add_attribute(key, 1);
+        }
+        record.add_attribute("session.id", "explicit");
+        logger.emit(record);
+        assert_eq!(rig.log_id("many").as_deref(), Some("explicit"));
+    }
+}
+
+#[test]
 fn law_6_of_several_explicit_ids_on_a_log_the_last_is_exported_and_everything_else_stays() {
     for rig in KINDS.map(Rig::of) {
         let logger = rig.logger();

@@ -1,8 +1,13 @@
 //! Laws 9 and 10: the SDK's corners are in `tests/traps`; here expiry does not wait for traffic.
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use opentelemetry_sdk::logs::SdkLogRecord;
+use otel_session::testing::ManualClock;
+
 use crate::support::pipelines::KINDS;
+use crate::support::probes::{Hook, LogProbe};
 use crate::support::*;
 
 #[test]
@@ -117,4 +122,18 @@ fn law_9_a_rotation_can_be_noticed_anywhere() {
         assert_eq!(lines.iter().filter(|line| line.is_start()).count(), 4);
         assert_eq!(rig.sessions.losses().total(), 0);
     }
+}
+
+#[test]
+fn law_3_a_pipeline_that_attaches_late_gets_the_live_sessions_start_without_traffic() {
+    let clock = ManualClock::new(epoch());
+    let sessions = otel_session::Sessions::builder().with_clock(clock.clone()).build().unwrap();
+    let _first = provider_of(sessions.log_processor(LogProbe::default()));
+    sessions.record_activity();
+    // The keeper has nothing to do any more.
+    assert!(clock.advance(Duration::ZERO));
+    let (told, seen) = channel();
+    let hook = Hook::new(move |record: &SdkLogRecord| _ = told.send(record.event_name()));
+    let _late = provider_of(sessions.log_processor(LogProbe { hook, ..LogProbe::default() }));
+    assert_eq!(seen.recv_timeout(seconds(5)), Ok(Some("session.start")));
 }

@@ -354,6 +354,23 @@ fn law_2_a_backward_step_that_a_rotation_notices_leaves_what_came_after_it() {
     }
 }
 
+#[test]
+fn law_2_a_backward_step_is_noticed_by_a_span_that_ends_although_no_signal_came_since() {
+    let rig = Rig::new();
+    let first = rig.sessions.record_activity();
+    rig.clock.advance(10 * MINUTE);
+    let second = rig.sessions.rotate();
+    let mut span = start_span(&rig.tracer(), "span", rig.clock.now());
+    rig.clock.step_wall(epoch() + 5 * MINUTE);
+    // The first session had this minute, and the second has it again.
+    span.add_event_with_timestamp("again", rig.clock.now(), Vec::new());
+    span.end_with_timestamp(rig.clock.now());
+    let spans = rig.finished_spans();
+    let again = session_id(&spans[0].events[0].attributes);
+    assert_eq!(again.as_deref(), Some(second.id()));
+    assert_ne!(again.as_deref(), Some(first.id()));
+}
+
 /// Sessions of `u1` that no idleness ends.
 fn of_u1() -> Rig {
     Rig::with(|builder| builder.with_inactivity_timeout(100_000 * SECOND).with_user_id("u1"))

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::bounded::Gate;
+use crate::support::bounded::{Gate, returns};
 use crate::support::exporters::Hooked;
 use crate::support::pipelines::{KINDS, Kind};
+use crate::support::probes::{Hook, LogProbe};
 use crate::support::*;
-use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::logs::{SdkLogRecord, SdkLoggerProvider};
 
 #[test]
 fn law_3_a_rotation_is_an_end_and_then_a_linked_start_before_the_first_new_log() {
@@ -228,4 +229,43 @@ fn law_3_a_log_that_outlives_the_history_does_not_run_ahead_of_the_starts() {
     assert_lawful(&lines);
     assert_eq!(lines.iter().filter(|line| line.is_start()).count(), 102);
     assert_eq!(sessions.losses().count(otel_session::Loss::HistoryForgotten), 1);
+}
+
+#[test]
+fn law_3_a_log_that_comes_while_its_pipeline_leaves_stands_behind_the_start_of_its_session() {
+    let gate = Gate::default();
+    let at = gate.clone();
+    let hook = Hook::new(move |record: &SdkLogRecord| {
+        if record.event_name() == Some("session.end") {
+            at.pass();
+        }
+    });
+    let probe = LogProbe { hook, ..LogProbe::default() };
+    let clock = otel_session::testing::ManualClock::new(epoch());
+    let sessions = otel_session::Sessions::builder().with_clock(clock).build().unwrap();
+    let provider = provider_of(sessions.log_processor(probe.clone()));
+    let logger = logger_of(&provider);
+    emit(&logger, "first", None);
+    sessions.rotate();
+    // The keeper is held up before the start of the second session, and who shuts down waits for the keeper.
+    gate.arrival();
+    let held = sessions.clone();
+    returns("a log while its pipeline leaves", move || {
+        std::thread::scope(|scope| {
+            let leaving = scope.spawn(|| provider.shutdown());
+            while held.current().is_some() {
+                std::thread::yield_now();
+            }
+            // Decided after the end above, and so after the pipeline has left.
+            held.set_user_id(None);
+            emit(&logger, "late", None);
+            gate.open();
+            leaving.join().unwrap().unwrap();
+        });
+    });
+    let lines = probe.lines();
+    assert_lawful(&lines);
+    let late: Vec<&Line> = lines.iter().filter(|line| line.body == "late").collect();
+    assert_eq!((late.len(), &late[0].id), (1, &lines[3].id));
+    assert_eq!(sessions.losses().total(), 0, "{}", sessions.losses());
 }

@@ -481,3 +481,61 @@ fn law_7_what_an_observer_owns_goes_with_its_watch_and_at_the_latest_with_the_se
     sessions.shutdown(seconds(5)).unwrap();
     is_dropped.recv_timeout(seconds(5)).expect("the keeper drops the others as it goes");
 }
+
+#[test]
+fn law_7_what_an_observer_owns_may_call_us_and_panic_as_it_goes_with_the_sessions() {
+    struct Owned(Sessions);
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            self.0.on_transition(|_| ()).detach();
+            panic!("what an observer owns has a fault of its own");
+        }
+    }
+    let sessions = Sessions::builder().with_clock(ManualClock::new(epoch())).build().unwrap();
+    let owned = Owned(sessions.clone());
+    sessions.on_transition(move |_| _ = &owned).detach();
+    let stopped = sessions.clone();
+    returns("a shutdown", move || stopped.shutdown(seconds(5)).unwrap());
+    assert_eq!(sessions.losses().count(Loss::ObserverPanic), 1);
+}
+
+#[test]
+fn law_7_who_is_unsubscribed_by_another_observer_is_not_told_what_waited() {
+    let rig = Rig::new();
+    let later: Arc<Mutex<Option<otel_session::Watch>>> = Arc::default();
+    let unsubscribed = later.clone();
+    rig.sessions.on_transition(move |_| drop(unsubscribed.lock().unwrap().take())).detach();
+    let told = Arc::new(AtomicU64::new(0));
+    let count = told.clone();
+    let watch = rig.sessions.on_transition(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
+    *later.lock().unwrap() = Some(watch);
+    rig.log("first");
+    assert!(rig.clock.advance(Duration::ZERO));
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn law_7_what_happens_while_an_observer_is_told_of_the_live_session_reaches_it_without_further_traffic() {
+    let rig = Rig::new();
+    rig.log("first");
+    let (told, seen) = channel();
+    let (sessions, passed) = (rig.sessions.clone(), Gate::default());
+    let _watch = rig.sessions.on_transition(move |transition| {
+        if transition.ended().is_none() {
+            // The keeper tells those who came before and after this one, which it has to leave alone.
+            let by = passed.clone();
+            let tell = move |transition: &otel_session::Transition| {
+                if transition.ended().is_some() {
+                    by.pass();
+                }
+            };
+            passed.open();
+            sessions.on_transition(tell).detach();
+            sessions.rotate();
+            passed.arrival();
+        }
+        let _ = told.send(transition.ended().is_some());
+    });
+    assert_eq!(seen.try_recv(), Ok(false));
+    assert_eq!(seen.recv_timeout(seconds(5)), Ok(true));
+}

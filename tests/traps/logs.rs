@@ -18,6 +18,7 @@ use otel_session::{Loss, Sessions};
 use crate::support::bounded::returns;
 use crate::support::exporters::Hooked;
 use crate::support::pipelines::{KINDS, Kind, everywhere};
+use crate::support::probes::{Hook, LogProbe};
 use crate::support::*;
 
 fn bare() -> (ManualClock, Sessions) {
@@ -369,4 +370,15 @@ fn f_what_the_keeper_and_a_pipeline_that_goes_publish_is_published_in_a_suppress
         // What a processor logs about them would be taken for activity, and start the next session.
         assert_eq!(*inner.0.lock().unwrap(), [(Some("session.start"), true), (Some("session.end"), true)]);
     }
+}
+
+#[test]
+fn f_what_the_keeper_flushes_is_flushed_in_a_suppressed_scope() {
+    let (_clock, sessions) = bare();
+    let suppressed = Arc::new(Mutex::new(Vec::new()));
+    let seen = suppressed.clone();
+    let flush_hook = Hook::new(move |(): &()| seen.lock().unwrap().push(Context::is_current_telemetry_suppressed()));
+    let _provider = provider_of(sessions.log_processor(LogProbe { flush_hook, ..LogProbe::default() }));
+    sessions.shutdown(Duration::from_secs(5)).unwrap();
+    assert_eq!(*suppressed.lock().unwrap(), [true]);
 }
