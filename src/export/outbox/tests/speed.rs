@@ -138,7 +138,8 @@ fn at_full_speed_every_event_is_delivered_once() {
 fn at_full_speed_everything_that_waits_in_a_file_is_read_and_removed() {
     let folder = Folder::new("speed-reopen");
     let source = SystemClock.into_source();
-    let outbox = || Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal);
+    // However many are asked for, all of them are to wait.
+    let outbox = || Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal).with_max_bytes(1 << 40);
     let (depot, _) = open(outbox(), &source);
     let mut noise = Noise::new();
     let common = noise.bytes(900);
