@@ -99,6 +99,39 @@ fn law_11_what_a_batch_thread_that_panicked_can_no_longer_export_is_counted() {
     });
 }
 
+#[test]
+fn law_11_a_log_that_waited_and_then_met_a_panic_is_counted() {
+    use opentelemetry::logs::LoggerProvider as _;
+    returns("a log that waits for a held keeper", || {
+        let gate = Gate::default();
+        let at = gate.clone();
+        let hook = crate::support::probes::Hook::new(move |record: &opentelemetry_sdk::logs::SdkLogRecord| {
+            if record.event_name() == Some("session.end") {
+                at.pass();
+            }
+            let waited =
+                matches!(record.body(), Some(opentelemetry::logs::AnyValue::String(text)) if text.as_str() == "waits");
+            assert!(!waited, "this processor panics at what waited");
+        });
+        let probe = crate::support::probes::LogProbe { hook, ..Default::default() };
+        let clock = otel_session::testing::ManualClock::new(epoch());
+        let sessions = otel_session::Sessions::builder().with_clock(clock.clone()).build().unwrap();
+        let loggers = provider_of(sessions.log_processor(probe.clone()));
+        let logger = loggers.logger("test");
+        emit(&logger, "first", None);
+        sessions.rotate();
+        // The keeper is held up between the two records, so the log waits without its caller.
+        gate.arrival();
+        emit(&logger, "waits", None);
+        gate.open();
+        assert!(clock.advance(Duration::ZERO));
+        loggers.force_flush().unwrap();
+        assert_eq!(sessions.losses().to_string(), "lifecycle_panic: 1");
+        emit(&logger, "next", None);
+        assert!(probe.lines().iter().any(|line| line.body == "next"));
+    });
+}
+
 /// A processor that hands on records and nothing else.
 #[derive(Debug)]
 struct RecordsOnly(otel_session::SessionBatchLogProcessor);
@@ -141,6 +174,77 @@ fn law_11_logs_that_found_the_queue_full_are_counted_when_the_processor_is_only_
     let exported = lines(&kept).iter().filter(|line| !line.is_lifecycle()).count() as u64;
     assert!(exported < 10_000);
     assert_eq!(rig.sessions.losses().count(Loss::LogQueueFull), 10_000 - exported);
+}
+
+#[test]
+fn law_11_what_is_still_on_its_way_when_a_shutdown_gives_up_is_not_lost() {
+    use opentelemetry::logs::LoggerProvider as _;
+    use opentelemetry::trace::{Span as _, TracerProvider as _};
+    returns("a shutdown that gives up", || {
+        let rig = Rig::new();
+        let gate = Gate::default();
+        let shut = gate.clone();
+        let exporter = Hooked::new(move |_, _| {
+            shut.pass();
+            true
+        });
+        let kept = exporter.logs.clone();
+        let loggers = Kind::Batch.loggers(&rig.sessions, exporter);
+        emit(&loggers.logger("test"), "log", None);
+        assert!(loggers.shutdown_with_timeout(Duration::from_millis(1)).is_err());
+        let spans = Held::default();
+        let tracers = tracers_of(rig.sessions.batch_span_processor(spans.clone()));
+        let held = spans.0.lock().unwrap();
+        start_span(&tracers.tracer("test"), "span", epoch()).end();
+        assert!(tracers.shutdown_with_timeout(Duration::from_millis(1)).is_err());
+        let losses = rig.sessions.losses();
+        assert_eq!((losses.count(Loss::LogQueueFull), losses.count(Loss::SpanQueueFull)), (0, 0), "{losses}");
+        drop(held);
+        gate.open();
+        while !lines(&kept).iter().any(|line| line.body == "log") || spans.1.spans().is_empty() {
+            std::thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn law_11_a_log_that_comes_while_the_batch_processor_shuts_down_is_counted() {
+    use opentelemetry::logs::LoggerProvider as _;
+    returns("a log during a shutdown", || {
+        let rig = Rig::new();
+        let gate = Gate::default();
+        let shut = gate.clone();
+        let exporter = Hooked::new(move |_, _| {
+            shut.pass();
+            true
+        });
+        let kept = exporter.logs.clone();
+        let loggers = Kind::Batch.loggers(&rig.sessions, exporter);
+        let logger = loggers.logger("test");
+        emit(&logger, "in time", None);
+        std::thread::scope(|scope| {
+            let shutdown = scope.spawn(|| loggers.shutdown());
+            // The SDK has taken its last look at the queue.
+            gate.arrival();
+            emit(&logger, "late", None);
+            gate.open();
+            shutdown.join().unwrap().unwrap();
+        });
+        let exported = lines(&kept).iter().filter(|line| !line.is_lifecycle()).count() as u64;
+        assert_eq!(exported + rig.sessions.losses().count(Loss::LogAfterShutdown), 2);
+        assert_eq!(rig.sessions.losses().total(), 2 - exported, "{}", rig.sessions.losses());
+    });
+}
+
+#[test]
+fn law_11_a_flush_whose_export_fails_says_so_also_where_lifecycle_records_went_along() {
+    use opentelemetry::logs::LoggerProvider as _;
+    let rig = Rig::new();
+    let refusing = Hooked::new(|_, record| record.event_name() != Some("session.start"));
+    let loggers = Kind::Batch.loggers(&rig.sessions, refusing);
+    emit(&loggers.logger("test"), "log", None);
+    assert!(loggers.force_flush().is_err());
+    assert!(loggers.force_flush().is_ok(), "once");
 }
 
 #[test]
@@ -245,6 +349,29 @@ fn law_11_a_second_resource_is_counted() {
     processor.set_resource(&Resource::builder_empty().build());
     assert_eq!(rig.sessions.losses().total(), 0);
     processor.set_resource(&Resource::builder_empty().build());
+    assert_eq!(rig.sessions.losses().count(Loss::ResourceIgnored), 1);
+
+    // The same of a batch processor, if the keeper is at work in it.
+    let gate = Gate::default();
+    let shut = gate.clone();
+    let exporter = Hooked::new(move |_, _| {
+        shut.pass();
+        true
+    });
+    let rig = Arc::new(Rig::new());
+    let mut processor = rig.sessions.batch_log_processor(exporter);
+    processor.set_resource(&Resource::builder_empty().build());
+    let flushing = rig.clone();
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(move || {
+            flushing.sessions.rotate();
+            flushing.sessions.shutdown(seconds(20))
+        });
+        gate.arrival();
+        processor.set_resource(&Resource::builder_empty().build());
+        gate.open();
+        flush.join().unwrap().unwrap();
+    });
     assert_eq!(rig.sessions.losses().count(Loss::ResourceIgnored), 1);
 }
 

@@ -269,3 +269,37 @@ fn law_3_a_log_that_comes_while_its_pipeline_leaves_stands_behind_the_start_of_i
     assert_eq!((late.len(), &late[0].id), (1, &lines[3].id));
     assert_eq!(sessions.losses().total(), 0, "{}", sessions.losses());
 }
+
+/// An exporter that notes how large its batches are, and stands still at the first.
+#[derive(Debug, Clone, Default)]
+struct Sizes(std::sync::Arc<std::sync::Mutex<Vec<usize>>>, Gate);
+
+impl opentelemetry_sdk::logs::LogExporter for Sizes {
+    async fn export(&self, batch: opentelemetry_sdk::logs::LogBatch<'_>) -> opentelemetry_sdk::error::OTelSdkResult {
+        self.0.lock().unwrap().push(batch.iter().count());
+        self.1.pass();
+        Ok(())
+    }
+}
+
+#[test]
+fn law_3_lifecycle_records_that_were_held_up_go_out_in_requests_of_the_size_of_a_batch() {
+    use opentelemetry::logs::LoggerProvider as _;
+    returns("an exporter that is held up", || {
+        let exporter = Sizes::default();
+        let rig = Rig::new();
+        let loggers = Kind::Batch.loggers(&rig.sessions, exporter.clone());
+        emit(&loggers.logger("test"), "first", None);
+        std::thread::scope(|scope| {
+            let flush = scope.spawn(|| loggers.force_flush());
+            exporter.1.arrival();
+            (0..2_000).for_each(|_| _ = rig.sessions.rotate());
+            exporter.1.open();
+            flush.join().unwrap().unwrap();
+        });
+        loggers.force_flush().unwrap();
+        let sizes = exporter.0.lock().unwrap();
+        assert_eq!(sizes.iter().sum::<usize>(), 4_002, "a start, a log, and two records a rotation");
+        assert!(sizes.iter().all(|size| *size <= 512), "{sizes:?}");
+    });
+}

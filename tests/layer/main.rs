@@ -719,11 +719,12 @@ fn a_processor_may_enter_scoped_spans_while_a_span_starts() {
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanProcessor};
 
-    #[derive(Debug)]
-    struct Busy;
+    #[derive(Debug, Clone, Default)]
+    struct Busy(std::sync::Arc<std::sync::atomic::AtomicUsize>);
 
     impl SpanProcessor for Busy {
         fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &Context) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let work = info_span!("work", session.id = "busy", otel.kind = "internal");
             work.in_scope(|| info_span!("more work").in_scope(|| info!("working")));
             info_span!("work of the scope").in_scope(|| {});
@@ -741,7 +742,9 @@ fn a_processor_may_enter_scoped_spans_while_a_span_starts() {
     }
 
     let rig = Rig::new();
-    let busy = SdkTracerProvider::builder().with_span_processor(rig.sessions.span_processor(Busy)).build();
+    let processor = Busy::default();
+    let busy = rig.sessions.span_processor(processor.clone());
+    let busy = SdkTracerProvider::builder().with_span_processor(busy).build();
     // The spans of the processor start spans of their own; the layer for OpenTelemetry sees only those outside.
     macro_rules! otel {
         () => {{
@@ -761,6 +764,7 @@ fn a_processor_may_enter_scoped_spans_while_a_span_starts() {
         });
         assert_eq!(rig.log_id("after").as_deref(), Some("chat-1"));
     }
+    assert_eq!(processor.0.load(std::sync::atomic::Ordering::Relaxed), 8, "four spans, twice");
 }
 
 /// A direct span in `support` starts with an explicit copy of the current context; the tests above rely on that.

@@ -133,3 +133,48 @@ fn l_the_batch_processor_shuts_its_exporter_down_once_and_gives_it_the_resource(
         }
     });
 }
+
+/// A span exporter that counts its own flushes and shutdowns, and keeps its resource.
+#[derive(Debug, Clone, Default)]
+struct SpanEnds(std::sync::Arc<std::sync::Mutex<(usize, usize, Option<Resource>)>>);
+
+impl opentelemetry_sdk::trace::SpanExporter for SpanEnds {
+    async fn export(&self, _: Vec<opentelemetry_sdk::trace::SpanData>) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.lock().unwrap().0 += 1;
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        self.0.lock().unwrap().1 += 1;
+        Ok(())
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.lock().unwrap().2 = Some(resource.clone());
+    }
+}
+
+#[test]
+fn l_the_batch_processor_for_spans_does_to_its_exporter_what_the_sdks_own_does() {
+    in_every_runtime(|| {
+        let seen = |of: &dyn Fn(SpanEnds) -> opentelemetry_sdk::trace::SdkTracerProvider| {
+            let exporter = SpanEnds::default();
+            let provider = of(exporter.clone());
+            provider.tracer("test").in_span("span", |_| {});
+            provider.force_flush().unwrap();
+            provider.shutdown().unwrap();
+            drop(provider);
+            exporter.0.lock().unwrap().clone()
+        };
+        let rig = Rig::new();
+        let ours = seen(&|exporter| tracers_of(rig.sessions.batch_span_processor(exporter)));
+        let theirs =
+            seen(&|exporter| tracers_of(opentelemetry_sdk::trace::BatchSpanProcessor::builder(exporter).build()));
+        assert_eq!((ours.0, ours.1), (theirs.0, theirs.1));
+        assert!(ours.2.is_some() && ours.2 == theirs.2);
+    });
+}
