@@ -156,3 +156,20 @@ pub(crate) fn is_plumbing(target: &str) -> bool {
         |krate: &&str| target.strip_prefix(*krate).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     crates.iter().any(below)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_plumbing;
+
+    #[test]
+    fn what_exporters_are_made_of_is_plumbing_and_what_is_named_like_it_is_not() {
+        for krate in
+            ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "opentelemetry_sdk"]
+        {
+            assert!(is_plumbing(krate) && is_plumbing(&format!("{krate}::client")), "{krate}");
+        }
+        for target in ["", "shop", "h", "h2o", "hypercube", "tonics", "tower_defence", "requests", "rust"] {
+            assert!(!is_plumbing(target) && !is_plumbing(&format!("{target}::client")), "{target}");
+        }
+    }
+}

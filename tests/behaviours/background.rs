@@ -202,3 +202,14 @@ fn b031_an_application_that_wants_it_cut_at_the_change_rotates_there() {
         assert_lawful(&lines);
     });
 }
+
+#[test]
+fn b029_without_a_timeout_of_its_own_the_background_has_that_of_the_foreground() {
+    let rig = Rig::with(|builder| builder.with_inactivity_timeout(10 * MINUTE));
+    rig.log("log");
+    rig.sessions.set_background(true);
+    assert!(rig.clock.advance(10 * MINUTE - Duration::from_nanos(1)));
+    assert!(rig.sessions.current().is_some());
+    assert!(rig.clock.advance(Duration::from_nanos(1)));
+    assert!(rig.sessions.current().is_none());
+}

@@ -35,6 +35,24 @@ fn law_10_the_keeper_ends_the_longest_session_on_time() {
     assert_eq!(rig.lifecycle()[1].reason.as_deref(), Some("max_duration"));
 }
 
+/// By the real clock: a manual one wakes the keeper whenever it moves.
+#[test]
+fn law_10_the_keeper_hears_of_a_deadline_that_came_nearer() {
+    let builder = otel_session::Sessions::builder().with_background_timeout(Duration::from_millis(20));
+    let sessions = builder.build().unwrap();
+    let (told, tells) = channel();
+    let _watch = sessions.on_transition(move |transition| {
+        let _ = told.send(transition.ended().map(|session| session.reason()));
+    });
+    sessions.record_activity();
+    let next = || tells.recv_timeout(crate::support::probes::BOUND).expect("the keeper tells without a signal");
+    // Once it has told of the start it sleeps, for half an hour as far as it knows.
+    assert_eq!(next(), None);
+    sessions.record_activity();
+    sessions.set_background(true);
+    assert_eq!(next(), Some(otel_session::EndReason::Inactivity));
+}
+
 #[test]
 fn law_10_the_keeper_does_not_start_the_next_session() {
     for rig in KINDS.map(Rig::of) {

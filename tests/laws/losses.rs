@@ -52,6 +52,27 @@ fn law_11_spans_that_find_the_queue_full_are_counted() {
     assert_eq!(rig.sessions.losses().total(), 10_000 - exported, "told once");
 }
 
+/// A span exporter that always fails.
+#[derive(Debug)]
+struct Fails;
+
+impl opentelemetry_sdk::trace::SpanExporter for Fails {
+    async fn export(&self, _: Vec<opentelemetry_sdk::trace::SpanData>) -> opentelemetry_sdk::error::OTelSdkResult {
+        Err(opentelemetry_sdk::error::OTelSdkError::InternalFailure("refused".into()))
+    }
+}
+
+#[test]
+fn law_11_spans_that_an_exporter_refused_did_not_find_the_queue_full() {
+    use opentelemetry::trace::{Span as _, TracerProvider as _};
+    let rig = Rig::new();
+    let tracers = tracers_of(rig.sessions.batch_span_processor(Fails));
+    start_span(&tracers.tracer("test"), "span", epoch()).end();
+    let _ = tracers.force_flush();
+    let _ = tracers.shutdown();
+    assert_eq!(rig.sessions.losses().count(Loss::SpanQueueFull), 0);
+}
+
 /// A span exporter that panics.
 #[derive(Debug)]
 struct Panics;
