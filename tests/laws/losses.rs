@@ -153,6 +153,15 @@ fn law_11_a_log_that_waited_and_then_met_a_panic_is_counted() {
     });
 }
 
+/// An exporter that stands still until the gate is open.
+fn held_at(gate: &Gate) -> Hooked {
+    let gate = gate.clone();
+    Hooked::new(move |_, _| {
+        gate.pass();
+        true
+    })
+}
+
 /// A processor that hands on records and nothing else.
 #[derive(Debug)]
 struct RecordsOnly(otel_session::SessionBatchLogProcessor);
@@ -180,11 +189,7 @@ fn law_11_logs_that_found_the_queue_full_are_counted_when_the_processor_is_only_
     use opentelemetry::logs::LoggerProvider as _;
     let rig = Rig::new();
     let gate = Gate::default();
-    let shut = gate.clone();
-    let exporter = Hooked::new(move |_, _| {
-        shut.pass();
-        true
-    });
+    let exporter = held_at(&gate);
     let kept = exporter.logs.clone();
     let loggers = provider_of(RecordsOnly(rig.sessions.batch_log_processor(exporter)));
     for _ in 0..10_000 {
@@ -204,11 +209,7 @@ fn law_11_what_is_still_on_its_way_when_a_shutdown_gives_up_is_not_lost() {
     returns("a shutdown that gives up", || {
         let rig = Rig::new();
         let gate = Gate::default();
-        let shut = gate.clone();
-        let exporter = Hooked::new(move |_, _| {
-            shut.pass();
-            true
-        });
+        let exporter = held_at(&gate);
         let kept = exporter.logs.clone();
         let loggers = Kind::Batch.loggers(&rig.sessions, exporter);
         emit(&loggers.logger("test"), "log", None);
@@ -234,11 +235,7 @@ fn law_11_a_log_that_comes_while_the_batch_processor_shuts_down_is_counted() {
     returns("a log during a shutdown", || {
         let rig = Rig::new();
         let gate = Gate::default();
-        let shut = gate.clone();
-        let exporter = Hooked::new(move |_, _| {
-            shut.pass();
-            true
-        });
+        let exporter = held_at(&gate);
         let kept = exporter.logs.clone();
         let loggers = Kind::Batch.loggers(&rig.sessions, exporter);
         let logger = loggers.logger("test");
@@ -374,11 +371,7 @@ fn law_11_a_second_resource_is_counted() {
 
     // The same of a batch processor, if the keeper is at work in it.
     let gate = Gate::default();
-    let shut = gate.clone();
-    let exporter = Hooked::new(move |_, _| {
-        shut.pass();
-        true
-    });
+    let exporter = held_at(&gate);
     let rig = Arc::new(Rig::new());
     let mut processor = rig.sessions.batch_log_processor(exporter);
     processor.set_resource(&Resource::builder_empty().build());
