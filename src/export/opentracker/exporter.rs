@@ -169,6 +169,7 @@ impl Shared {
         if self.is_out() {
             return Ok(());
         }
+        let _expected = self.depot.expect();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));
         let events =

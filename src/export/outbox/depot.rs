@@ -17,6 +17,7 @@ use super::removals::Removals;
 use super::room::{Batch, Room};
 use super::spare::Spare;
 use super::store::{Closed, has_shut_down};
+use super::under_way::UnderWay;
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
@@ -45,7 +46,8 @@ pub(crate) struct Depot {
     spare: Spare,
     /// A removal failed: nothing is sent until a commit succeeds.
     stopped: AtomicBool,
-    /// Calls of `accept` under way: their commits take the removals along.
+    /// Batches in the making, and how many of them are being committed, which takes the removals along.
+    expected: AtomicU64,
     accepting: AtomicU64,
     /// Delivery threads that have not ended.
     threads: AtomicU64,
@@ -65,6 +67,8 @@ struct State {
     durable: bool,
     /// No more events are accepted.
     closed: bool,
+    /// When removals were first committed that a loss of power could still undo: boot time.
+    lazy_since: Option<i64>,
     /// When to try a failed removal again, and when a failed read: boot time.
     remove_again: Option<i64>,
     read_again: Option<i64>,
@@ -104,6 +108,7 @@ impl Depot {
             wakers: Mutex::new((0..queues).map(|_| None).collect()),
             spare: Spare::default(),
             stopped: AtomicBool::new(false),
+            expected: AtomicU64::new(0),
             accepting: AtomicU64::new(0),
             threads: AtomicU64::new(u64::from(queues)),
         };
@@ -143,9 +148,9 @@ impl Depot {
     /// If the store failed. Then nothing has changed, and the events are counted as lost.
     pub(crate) fn accept(&self, chunks: Vec<Chunk>, state: Vec<StateRow>) -> Result<(), OutboxError> {
         let events = chunks.iter().map(|chunk| chunk.events.len() as u64).sum();
-        self.accepting.fetch_add(1, Ordering::Relaxed);
+        let accepting = UnderWay::new(&self.accepting);
         let result = self.accept_all(chunks, &state);
-        self.accepting.fetch_sub(1, Ordering::Relaxed);
+        drop(accepting);
         if result.is_err() {
             self.losses.add(Loss::OutboxError, events);
         }
@@ -155,6 +160,11 @@ impl Depot {
         // A failed commit wakes too: what it had doomed held the queue up.
         self.wake();
         result
+    }
+
+    /// Says that a batch is in the making, until this is dropped: its commit will bring to the disk what is removed meanwhile.
+    pub(crate) fn expect(&self) -> UnderWay<'_> {
+        UnderWay::new(&self.expected)
     }
 
     fn accept_all(&self, chunks: Vec<Chunk>, rows: &[StateRow]) -> Result<(), OutboxError> {
@@ -179,14 +189,14 @@ impl Depot {
         };
         failpoint::pass("before-commit");
         let (done, removed) = room.with(&removals);
-        let commit = Commit { added: &room.added, state: rows, done: &done, removed: &removed };
+        let commit = Commit { added: &room.added, state: rows, done: &done, removed: &removed, lazy: false };
         let result = guarded(|| store.commit(&commit));
         let mut state = self.state.lock();
         match result {
             Ok(()) => {
                 self.losses.add(Loss::OutboxFull, room.refused + state.execute(&room, true, now.boot));
                 state.add(&room, now, self.cache_bytes);
-                state.remove_again = None;
+                (state.remove_again, state.lazy_since) = (None, None);
                 self.stopped.store(false, Ordering::Release);
             }
             Err(_) => {
@@ -346,7 +356,8 @@ impl Depot {
         };
         if due.is_some_and(|due| due <= now) {
             // A failure stops sending and is tried again: nothing else is to be done about it here.
-            let _ = self.sync();
+            let lazy = self.expected.load(Ordering::Relaxed) > 0;
+            let _ = self.commit_removals(lazy && !self.is_stopped());
         }
         let now = self.source.moment().boot;
         let state = self.state.lock();
@@ -361,22 +372,30 @@ impl Depot {
     ///
     /// If the store failed; then sending stops until a commit succeeds, which [`tend`](Self::tend) tries every second.
     pub(crate) fn sync(&self) -> Result<(), OutboxError> {
+        self.commit_removals(false)
+    }
+
+    /// If lazily, a loss of power may undo it for up to 100 ms.
+    fn commit_removals(&self, lazily: bool) -> Result<(), OutboxError> {
         let Some(store) = &self.store else { return Ok(()) };
         let mut store = store.lock();
-        let removals = {
+        let now = self.source.moment().boot;
+        let (removals, lazy_since) = {
             let mut state = self.state.lock();
             state.remove_again = None;
-            std::mem::take(&mut state.removals)
+            (std::mem::take(&mut state.removals), state.lazy_since)
         };
-        if removals.is_empty() {
+        let lazy = lazily && now < lazy_since.unwrap_or(now).saturating_add(Removals::LONGEST);
+        if removals.is_empty() && (lazy || lazy_since.is_none()) {
             return Ok(());
         }
         failpoint::pass("before-delete");
         let (done, removed) = (removals.done(), removals.removed());
-        let result = guarded(|| store.commit(&Commit { done: &done, removed, ..Commit::default() }));
+        let result = guarded(|| store.commit(&Commit { done: &done, removed, lazy, ..Commit::default() }));
         let mut state = self.state.lock();
         match result {
             Ok(()) => {
+                state.lazy_since = lazy.then_some(lazy_since.unwrap_or(now));
                 let was_stopped = self.stopped.swap(false, Ordering::AcqRel);
                 drop(state);
                 drop(store);
@@ -448,6 +467,7 @@ impl State {
             next: 0,
             durable,
             closed: false,
+            lazy_since: None,
             remove_again: None,
             read_again: None,
         }
@@ -516,12 +536,12 @@ impl State {
     /// When removals have to be committed: boot time. While new events are being accepted, their commit takes the removals
     /// along or is followed by one that does, and a commit of our own would only make both wait; but never beyond 100 ms.
     fn due(&self, now: i64, accepting: bool) -> Option<i64> {
-        let due = self.remove_again.or(self.removals.due())?;
-        if accepting && self.remove_again.is_none() {
-            Some(due.max(now + SOON).min(self.removals.latest()))
-        } else {
-            Some(due)
+        if self.remove_again.is_some() {
+            return self.remove_again;
         }
+        let put_off = |due: i64| if accepting { due.max(now + SOON).min(self.removals.latest()) } else { due };
+        let lazy = self.lazy_since.map(|since| since.saturating_add(Removals::LONGEST));
+        self.removals.due().map(put_off).into_iter().chain(lazy).min()
     }
 
     fn expire(&mut self, now: i64, age: i64) -> u64 {

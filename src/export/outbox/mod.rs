@@ -14,7 +14,8 @@
 //! - The byte limit counts whole chunks with all that is kept about them, since memory and disk get nothing back before
 //!   the last event of a chunk is gone.
 //! - A crash between delivery and removal sends an event a second time, with the same id. Removals wait for the next
-//!   commit, for 512 events or for 100 ms, whichever comes first; a failed one stops sending until a commit succeeds.
+//!   commit, for 512 events or for 100 ms, whichever comes first; a failed one stops sending until a commit succeeds. While a
+//!   batch is in the making they are committed without waiting for the disk: its commit does, or one of nothing 100 ms later.
 //!
 //! The memory outbox has no store; what waits there at the end of the process is lost and counted.
 
@@ -33,6 +34,8 @@ mod store;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests;
+#[allow(dead_code, reason = "each bridge calls a part of it")]
+mod under_way;
 
 use std::time::Duration;
 

@@ -70,7 +70,8 @@ pub trait OutboxStore: Any + Debug + Send {
     /// If it cannot be opened, which makes the exporter's `build()` fail with this error.
     fn open(&mut self) -> Result<Opened, OutboxError>;
 
-    /// Stores all of a commit or nothing of it. When this returns, it must survive a crash.
+    /// Stores all of a commit or nothing of it. When this returns, it must survive a crash, and unless it is
+    /// [lazy](Commit::lazy) a loss of power.
     ///
     /// # Errors
     ///
@@ -100,6 +101,10 @@ pub struct Commit<'a> {
     pub done: &'a [(u64, Vec<u8>)],
     /// Chunks to delete, with what is stored about them.
     pub removed: &'a [u64],
+    /// Only chunks that are done, while a batch is in the making: it must survive the end of the process like any other
+    /// commit, but may be lost with the power. The next commit that is not lazy, within 100 ms, brings it to the disk, even if
+    /// it has nothing else to store.
+    pub lazy: bool,
 }
 
 /// A row of what an exporter remembers besides its events: that the outbox is its own, its sessions, its users. Opaque to the store.

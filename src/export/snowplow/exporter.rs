@@ -283,6 +283,7 @@ impl Shared {
             return Ok(());
         }
         self.forgotten.store(false, Ordering::Release);
+        let _expected = self.depot.expect();
         let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();

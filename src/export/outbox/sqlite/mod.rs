@@ -1,7 +1,8 @@
 //! An outbox in a SQLite file.
 //!
 //! - One connection, exclusive lock: a second opener, in this process or another one, gets [`OutboxError::Locked`].
-//! - One transaction a commit, in a write-ahead log. With [`Synchronous::Full`] it is on the disk when it returns.
+//! - One transaction a commit, in a write-ahead log. With [`Synchronous::Full`] it is on the disk when it returns, unless it is
+//!   [lazy](Commit::lazy).
 //! - A chunk is a row, its events a blob: 50 events cost one insert and one delete. Which events of a chunk are done stands
 //!   in a table of its own, so that settling one of them does not write the others again.
 //! - The events of a chunk are much alike, so they are packed with LZ4: what the disk has to take in before a commit returns
@@ -28,6 +29,16 @@ pub enum Synchronous {
     /// When the operating system has it: it survives the end of the process, killed or not, but the last commits may be
     /// lost with the power. The file stays sound.
     Normal,
+}
+
+impl Synchronous {
+    /// What SQLite calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Normal => "NORMAL",
+        }
+    }
 }
 
 impl Outbox {
@@ -65,11 +76,14 @@ pub(super) struct SqliteStore {
     body: Vec<u8>,
     /// Commits with removals since free pages were counted.
     removals: u32,
+    /// What SQLite was told last about when a commit counts as stored.
+    level: Synchronous,
 }
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, synchronous: Synchronous::default(), connection: None, body: Vec::new(), removals: 0 }
+        let synchronous = Synchronous::default();
+        Self { path, synchronous, connection: None, body: Vec::new(), removals: 0, level: synchronous }
     }
 
     fn fault(&self, error: rusqlite::Error) -> OutboxError {
@@ -84,6 +98,7 @@ impl OutboxStore for SqliteStore {
             .map_err(|error| OutboxError::Io { path: self.path.clone(), source: error.into() })?;
         let (connection, opened) = opening::open(&path, self.synchronous)?;
         self.connection = Some(connection);
+        self.level = self.synchronous;
         self.path = path;
         Ok(opened)
     }
@@ -94,9 +109,16 @@ impl OutboxStore for SqliteStore {
             self.removals += 1;
             self.removals.is_multiple_of(COUNT_EVERY)
         };
-        let result = transaction(connection, || {
-            write(connection, commit, &mut self.body)?;
-            if vacuum { shrink(connection) } else { Ok(()) }
+        let level = if commit.lazy { Synchronous::Normal } else { self.synchronous };
+        let result = set_level(connection, &mut self.level, level).and_then(|()| {
+            transaction(connection, || {
+                write(connection, commit, &mut self.body)?;
+                if is_empty(commit) {
+                    // Something, or SQLite would not wait for the disk.
+                    opening::write_version(connection)?;
+                }
+                if vacuum { shrink(connection) } else { Ok(()) }
+            })
         });
         // A huge event must not be remembered by its buffer.
         if self.body.len() > 1 << 20 {
@@ -126,19 +148,41 @@ fn not_open(path: &Path) -> OutboxError {
     OutboxError::Io { path: path.to_owned(), source: "it was not opened".into() }
 }
 
+/// Whether there is nothing to store: then it is to bring to the disk what was committed before.
+fn is_empty(commit: &Commit<'_>) -> bool {
+    commit.added.is_empty() && commit.state.is_empty() && commit.done.is_empty() && commit.removed.is_empty()
+}
+
 /// Runs all of it, or nothing.
 fn transaction(connection: &Connection, run: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-    let execute = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-    if !connection.is_autocommit() {
-        execute("ROLLBACK")?;
-    }
-    execute("BEGIN IMMEDIATE")?;
-    let result = run().and_then(|()| execute("COMMIT"));
-    if result.is_err() && !connection.is_autocommit() {
+    roll_back(connection)?;
+    execute(connection, "BEGIN IMMEDIATE")?;
+    let result = run().and_then(|()| execute(connection, "COMMIT"));
+    if result.is_err() {
         // If this fails too, the next transaction tries it again; the first error is the one to tell.
-        let _ = execute("ROLLBACK");
+        let _ = roll_back(connection);
     }
     result
+}
+
+/// Takes back a transaction that was not ended, if there is one.
+fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.is_autocommit() { Ok(()) } else { execute(connection, "ROLLBACK") }
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+/// Tells SQLite when the next commits count as stored.
+fn set_level(connection: &Connection, told: &mut Synchronous, level: Synchronous) -> rusqlite::Result<()> {
+    if *told != level {
+        // Within a transaction it would be refused.
+        roll_back(connection)?;
+        connection.pragma_update(None, "synchronous", level.name())?;
+        *told = level;
+    }
+    Ok(())
 }
 
 fn write(connection: &Connection, commit: &Commit<'_>, body: &mut Vec<u8>) -> rusqlite::Result<()> {

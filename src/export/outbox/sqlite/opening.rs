@@ -63,7 +63,7 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
         transaction(&connection, || {
             connection.execute_batch(SCHEMA)?;
             connection.pragma_update(None, "application_id", APPLICATION)?;
-            connection.pragma_update(None, "user_version", VERSION)?;
+            write_version(&connection)?;
             failpoint::pass("during-open");
             Ok(())
         })
@@ -143,12 +143,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Says which version of the schema the file has.
+pub(super) fn write_version(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", VERSION)
+}
+
 /// The settings of a file that was found in order.
 fn settle_in(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
-    let level = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
-    };
+    let level = synchronous.name();
     // The two fullfsync settings are Apple's, where fsync alone does not reach the disk.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = {level};

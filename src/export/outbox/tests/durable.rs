@@ -47,6 +47,92 @@ fn removals_wait_for_the_next_commit_and_no_longer_than_100_ms_or_512_events() {
 }
 
 #[test]
+fn a_removal_need_not_reach_the_disk_while_a_batch_is_in_the_making_whose_commit_will() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..3_000)], Vec::new()).unwrap();
+
+    let batch = depot.expect();
+    deliver(&depot, 513);
+    assert_eq!(depot.tend(), Some(Duration::from_millis(100)), "looks whether the batch has come");
+    assert_eq!((shelf.lazy(), shelf.commits(), shelf.chunks()), (1, 2, 50), "but it is not put off");
+    depot.accept(vec![chunk(1, [1])], Vec::new()).unwrap();
+    assert_eq!((shelf.lazy(), shelf.commits()), (1, 3));
+    drop(batch);
+    assert_eq!(depot.tend(), Some(days(30)), "nothing more to do: the batch has brought the removal to the disk");
+
+    deliver(&depot, 513);
+    depot.tend();
+    assert_eq!((shelf.lazy(), shelf.commits()), (1, 4), "no batch is in the making");
+
+    let batch = depot.expect();
+    deliver(&depot, 513);
+    depot.tend();
+    drop(batch);
+    assert_eq!((shelf.lazy(), shelf.commits()), (2, 5));
+    clock.advance(Duration::from_millis(60));
+    assert_eq!(depot.tend(), Some(Duration::from_millis(40)));
+    clock.advance(Duration::from_millis(40));
+    depot.tend();
+    assert_eq!((shelf.lazy(), shelf.commits()), (2, 6), "the batch has come to nothing: a commit of nothing");
+    depot.sync().unwrap();
+    assert_eq!(shelf.commits(), 6);
+}
+
+#[test]
+fn removals_that_need_not_reach_the_disk_yet_do_so_within_100_ms_however_long_a_batch_is_in_the_making() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..3_000)], Vec::new()).unwrap();
+    let _batch = depot.expect();
+    deliver(&depot, 513);
+    depot.tend();
+    clock.advance(Duration::from_millis(99));
+    deliver(&depot, 513);
+    assert_eq!(depot.tend(), Some(Duration::from_millis(1)));
+    assert_eq!((shelf.lazy(), shelf.commits()), (2, 3));
+    clock.advance(Duration::from_millis(1));
+    depot.tend();
+    assert_eq!((shelf.lazy(), shelf.commits()), (2, 4));
+
+    // A flush, and the end.
+    deliver(&depot, 513);
+    depot.tend();
+    assert_eq!((shelf.lazy(), shelf.commits()), (3, 5));
+    depot.sync().unwrap();
+    assert_eq!((shelf.lazy(), shelf.commits()), (3, 6));
+}
+
+#[test]
+fn where_removals_fail_to_reach_the_disk_nothing_is_sent_and_it_is_tried_again_after_a_second() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..3_000)], Vec::new()).unwrap();
+    let batch = depot.expect();
+    deliver(&depot, 513);
+    depot.tend();
+    drop(batch);
+    shelf.has(Some(Trouble::Commits));
+    clock.advance(Duration::from_millis(100));
+    assert_eq!(depot.tend(), Some(Duration::from_secs(1)));
+    assert!(depot.is_stopped());
+    shelf.has(None);
+    let _batch = depot.expect();
+    clock.advance(Duration::from_secs(1));
+    depot.tend();
+    assert!(!depot.is_stopped());
+    assert_eq!((shelf.lazy(), shelf.commits()), (1, 3));
+
+    // A failed removal too: only the disk tells whether it is well again.
+    deliver(&depot, 513);
+    shelf.has(Some(Trouble::Commits));
+    depot.tend();
+    assert!(depot.is_stopped());
+    shelf.has(None);
+    clock.advance(Duration::from_secs(1));
+    depot.tend();
+    assert!(!depot.is_stopped());
+    assert_eq!((shelf.lazy(), shelf.commits()), (1, 4));
+}
+
+#[test]
 fn a_failed_removal_stops_sending_until_a_commit_succeeds() {
     let (depot, losses, shelf, clock) = start();
     depot.accept(vec![chunk(0, 0..200)], Vec::new()).unwrap();

@@ -33,8 +33,10 @@ enum Act {
         count: usize,
         outcome: usize,
     },
+    /// While a batch is in the making, or not.
     Tend {
         works: bool,
+        expects: bool,
     },
     Sync {
         works: bool,
@@ -43,6 +45,8 @@ enum Act {
         ms: u64,
     },
     Crash,
+    /// A crash that loses what the disk does not have.
+    PowerCut,
     Close,
 }
 
@@ -57,10 +61,11 @@ fn act() -> impl Strategy<Value = Act> {
         }),
         8 => (any::<usize>(), 0..5_usize, 1..40_usize, 0..3_usize)
             .prop_map(|(which, from, count, outcome)| Act::Settle { which, from, count, outcome }),
-        3 => works().prop_map(|works| Act::Tend { works }),
+        3 => (works(), any::<bool>()).prop_map(|(works, expects)| Act::Tend { works, expects }),
         1 => works().prop_map(|works| Act::Sync { works }),
         3 => prop_oneof![0..150_u64, 0..4_000_u64].prop_map(|ms| Act::Pass { ms }),
         1 => Just(Act::Crash),
+        1 => Just(Act::PowerCut),
         1 => Just(Act::Close),
     ]
 }
@@ -90,6 +95,9 @@ struct Model {
     durable: bool,
     overflow: Overflow,
     queues: [Vec<Event>; 2],
+    /// What a power cut leaves, and since when that is not all.
+    on_disk: [Vec<Event>; 2],
+    lazy_since: Option<i64>,
     /// When the first of the settled events was settled.
     since: Option<i64>,
     remove_again: Option<i64>,
@@ -97,6 +105,9 @@ struct Model {
     losses: [u64; 4],
     row: Option<u8>,
 }
+
+/// How long a commit may be put off, and what is committed may be missing on the disk.
+const LONGEST: i64 = 100_000_000;
 
 const COUNTED: [Loss; 4] = [Loss::OutboxFull, Loss::OutboxAge, Loss::OutboxError, Loss::EventRejected];
 
@@ -138,13 +149,17 @@ impl Model {
         }
         self.losses[0] += refused + doomed;
         self.row = row.or(self.row);
-        self.committed();
+        self.committed(None);
         true
     }
 
-    /// The store knows everything.
-    fn committed(&mut self) {
+    /// The store knows everything; and the disk, unless that was put off.
+    fn committed(&mut self, lazy_since: Option<i64>) {
         self.queues.iter_mut().for_each(|queue| queue.retain(|event| event.place != Place::Settled));
+        self.lazy_since = lazy_since;
+        if lazy_since.is_none() {
+            self.on_disk = self.queues.clone();
+        }
         (self.since, self.remove_again, self.stopped) = (None, None, false);
     }
 
@@ -187,7 +202,7 @@ impl Model {
         self.forget();
     }
 
-    fn tend(&mut self, now: i64, works: bool) {
+    fn tend(&mut self, now: i64, works: bool, expects: bool) {
         for event in self.queues.iter_mut().flatten() {
             if event.place == Place::Waiting && event.born <= now - AGE {
                 event.place = Place::Settled;
@@ -196,18 +211,20 @@ impl Model {
             }
         }
         self.forget();
-        if self.remove_again.or(self.since.map(|since| since + 100_000_000)).is_some_and(|due| due <= now) {
-            self.sync(now, works);
+        let due = [self.since, self.lazy_since].into_iter().flatten().map(|since| since + LONGEST).min();
+        if self.remove_again.or(due).is_some_and(|due| due <= now) {
+            self.sync(now, works, expects && !self.stopped);
         }
     }
 
-    fn sync(&mut self, now: i64, works: bool) {
+    fn sync(&mut self, now: i64, works: bool, lazily: bool) {
         self.remove_again = None;
-        if !self.durable || self.since.is_none() {
+        let lazy = lazily && self.lazy_since.is_none_or(|since| now < since + LONGEST);
+        if !self.durable || self.since.is_none() && (lazy || self.lazy_since.is_none()) {
             return;
         }
         if works {
-            self.committed();
+            self.committed(lazy.then(|| self.lazy_since.unwrap_or(now)));
         } else {
             (self.remove_again, self.stopped) = (Some(now + 1_000_000_000), true);
         }
@@ -216,7 +233,7 @@ impl Model {
     /// Without a store what is settled is gone.
     fn forget(&mut self) {
         if !self.durable {
-            self.committed();
+            self.committed(None);
         }
     }
 
@@ -224,7 +241,8 @@ impl Model {
         for event in self.queues.iter_mut().flatten() {
             event.place = Place::Waiting;
         }
-        (self.since, self.remove_again, self.stopped, self.losses) = (None, None, false, [0; 4]);
+        (self.since, self.lazy_since, self.remove_again, self.stopped) = (None, None, None, false);
+        self.losses = [0; 4];
     }
 }
 
@@ -268,6 +286,8 @@ impl Run {
             durable: depot.is_durable(),
             overflow,
             queues: Default::default(),
+            on_disk: Default::default(),
+            lazy_since: None,
             since: None,
             remove_again: None,
             stopped: false,
@@ -298,7 +318,7 @@ impl Run {
         self.clock.clone().into_source().moment().boot
     }
 
-    fn act(&mut self, act: &Act, make: Make<'_>) {
+    fn act(&mut self, act: &Act, shelf: Option<&Shelf>, make: Make<'_>) {
         let now = self.now();
         match act.clone() {
             Act::Accept { chunks, row, works } => self.accept(&chunks, row, works),
@@ -320,19 +340,28 @@ impl Run {
                 self.depot.settle(*queue, &tickets(&settled), outcome);
                 self.model.settle(*queue, &numbers(&settled), outcome, now);
             }
-            Act::Tend { works } => {
+            Act::Tend { works, expects } => {
                 self.works.store(works, Ordering::Relaxed);
+                let depot = Arc::clone(&self.depot);
+                let _batch = expects.then(|| depot.expect());
                 self.depot.tend();
-                self.model.tend(now, works);
+                self.model.tend(now, works, expects);
             }
             Act::Sync { works } => {
                 self.works.store(works, Ordering::Relaxed);
                 let _ = self.depot.sync();
-                self.model.sync(now, works);
+                self.model.sync(now, works, false);
             }
             Act::Pass { ms } => _ = self.clock.advance(Duration::from_millis(ms)),
-            Act::Crash | Act::Close if !self.model.durable => {}
+            Act::Crash | Act::PowerCut | Act::Close if !self.model.durable => {}
             Act::Crash => self.reopen(false, make),
+            Act::PowerCut => {
+                if let Some(shelf) = shelf {
+                    shelf.lose_power();
+                    self.model.queues = self.model.on_disk.clone();
+                }
+                self.reopen(false, make);
+            }
             Act::Close => self.reopen(true, make),
         }
         self.works.store(true, Ordering::Relaxed);
@@ -366,7 +395,7 @@ impl Run {
     fn reopen(&mut self, clean: bool, make: Make<'_>) {
         self.works.store(clean, Ordering::Relaxed);
         if clean {
-            self.model.sync(0, true);
+            self.model.sync(0, true, false);
         }
         self.flying.clear();
         // The old one has to let go of the file first.
@@ -393,11 +422,11 @@ impl Run {
     }
 }
 
-fn run(acts: &[Act], newest: bool, make: Make<'_>) {
+fn run(acts: &[Act], newest: bool, shelf: Option<&Shelf>, make: Make<'_>) {
     let mut run = Run::new(make, if newest { Overflow::DropNewest } else { Overflow::DropOldest });
-    acts.iter().for_each(|act| run.act(act, make));
+    acts.iter().for_each(|act| run.act(act, shelf, make));
     // Whatever happened, what is left can be sent in order.
-    run.act(&Act::Sync { works: true }, make);
+    run.act(&Act::Sync { works: true }, shelf, make);
     for queue in [0, 1] {
         let want = Want { max_events: usize::MAX, max_bytes: usize::MAX, fixed: 9, per_event: 2, one_per_lane: false };
         while !run.model.take(queue, &want).is_empty() {
@@ -412,13 +441,13 @@ proptest! {
 
     #[test]
     fn memory_does_what_the_model_does(acts in prop::collection::vec(act(), 1..80), newest: bool) {
-        run(&acts, newest, &|| None);
+        run(&acts, newest, None, &|| None);
     }
 
     #[test]
     fn a_store_and_its_crashes_do_what_the_model_does(acts in prop::collection::vec(act(), 1..80), newest: bool) {
         let shelf = Shelf::default();
-        run(&acts, newest, &|| Some(Box::new(shelf.clone())));
+        run(&acts, newest, Some(&shelf), &|| Some(Box::new(shelf.clone())));
     }
 }
 
@@ -429,6 +458,6 @@ proptest! {
     #[test]
     fn sqlite_and_its_crashes_do_what_the_model_does(acts in prop::collection::vec(act(), 1..80), newest: bool) {
         let folder = super::sqlite::Folder::new("model");
-        run(&acts, newest, &|| Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal).store);
+        run(&acts, newest, None, &|| Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal).store);
     }
 }

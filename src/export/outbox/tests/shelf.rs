@@ -13,9 +13,12 @@ pub(super) struct Shelf(Arc<Mutex<Content>>);
 struct Content {
     chunks: BTreeMap<u64, Chunk>,
     done: BTreeMap<u64, Vec<u8>>,
+    /// The two as they would be after a loss of power.
+    on_disk: (BTreeMap<u64, Chunk>, BTreeMap<u64, Vec<u8>>),
     state: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
     next: u64,
     commits: u64,
+    lazy: u64,
     trouble: Option<Trouble>,
     meanwhile: Meanwhile,
 }
@@ -51,8 +54,19 @@ impl Shelf {
         self.0.lock().commits
     }
 
+    /// Commits that need not reach the disk at once.
+    pub(super) fn lazy(&self) -> u64 {
+        self.0.lock().lazy
+    }
+
     pub(super) fn chunks(&self) -> usize {
         self.0.lock().chunks.len()
+    }
+
+    /// What was committed lazily since the last other commit is undone.
+    pub(super) fn lose_power(&self) {
+        let mut content = self.0.lock();
+        (content.chunks, content.done) = content.on_disk.clone();
     }
 
     pub(super) fn state(&self) -> Vec<StateRow> {
@@ -86,7 +100,9 @@ impl OutboxStore for Shelf {
             Some(Trouble::Panic) => panic!("the shelf falls down"),
             _ => {}
         }
+        assert!(!commit.lazy || commit.added.is_empty() && commit.state.is_empty(), "only removals may be lost");
         content.commits += 1;
+        content.lazy += u64::from(commit.lazy);
         for (number, chunk) in commit.added {
             assert!(*number >= content.next, "numbers grow");
             content.next = number + 1;
@@ -107,6 +123,9 @@ impl OutboxStore for Shelf {
                 Some(value) => _ = content.state.insert(key, value.clone()),
                 None => _ = content.state.remove(&key),
             }
+        }
+        if !commit.lazy {
+            content.on_disk = (content.chunks.clone(), content.done.clone());
         }
         Ok(())
     }

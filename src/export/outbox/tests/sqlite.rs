@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::export::outbox::sqlite::SqliteStore;
 use crate::telemetry::Loss;
 
 /// A folder of its own for a test, gone at its end.
@@ -111,7 +112,7 @@ fn the_file_is_for_its_owner_only() {
 #[test]
 fn the_file_is_set_up_for_chunks_and_durability() {
     let folder = with_events("setup");
-    let mut store = super::super::sqlite::SqliteStore::new(folder.file());
+    let mut store = SqliteStore::new(folder.file());
     store.open().unwrap();
     let pragma = |name: &str| {
         store
@@ -127,6 +128,32 @@ fn the_file_is_set_up_for_chunks_and_durability() {
     assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
     // What SQLite got wrong in its log before 3.51.3 is why it is bundled.
     assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
+#[test]
+fn only_a_lazy_commit_waits_for_no_disk_and_one_of_nothing_does_after_it() {
+    let folder = Folder::new("lazy");
+    let mut store = SqliteStore::new(folder.file());
+    store.open().unwrap();
+    let chunk = Arc::new(chunk(0, 0..50));
+    let added: Vec<_> = (0..4).map(|number| (number, Arc::clone(&chunk))).collect();
+    let everything = Commit { added: &added, ..Commit::default() };
+    let lazy = |removed| Commit { removed, lazy: true, ..Commit::default() };
+    let nothing = Commit::default();
+    let mut commit = |commit: &Commit<'_>| {
+        let before = content(&folder);
+        store.commit(commit).unwrap();
+        let level: i64 =
+            store.connection.as_ref().unwrap().query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        (level, content(&folder) != before)
+    };
+    let (full, normal) = (2, 1);
+    assert_eq!(commit(&everything), (full, true));
+    assert_eq!(commit(&lazy(&[0])), (normal, true));
+    assert_eq!(commit(&lazy(&[1])), (normal, true));
+    assert_eq!(commit(&nothing), (full, true), "it writes something, since SQLite would not sync otherwise");
+    assert_eq!(commit(&lazy(&[2])), (normal, true));
+    assert_eq!(commit(&Commit { removed: &[3], ..Commit::default() }), (full, true));
 }
 
 #[test]
@@ -298,7 +325,7 @@ fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
 
 /// A store whose file may not grow beyond so many pages: a disk that is full.
 #[derive(Debug)]
-struct Tight(super::super::sqlite::SqliteStore, Arc<std::sync::atomic::AtomicU64>);
+struct Tight(SqliteStore, Arc<std::sync::atomic::AtomicU64>);
 
 impl OutboxStore for Tight {
     fn open(&mut self) -> Result<Opened, OutboxError> {
@@ -325,7 +352,7 @@ impl OutboxStore for Tight {
 fn a_full_disk_refuses_a_whole_batch_and_takes_the_next_once_there_is_room() {
     let folder = Folder::new("full");
     let pages = Arc::new(std::sync::atomic::AtomicU64::new(40));
-    let store = Tight(super::super::sqlite::SqliteStore::new(folder.file()), Arc::clone(&pages));
+    let store = Tight(SqliteStore::new(folder.file()), Arc::clone(&pages));
     let (depot, losses) = open(Outbox::custom(store), &SystemClock.into_source());
     let mut accepted = 0_u128;
     let error = loop {
