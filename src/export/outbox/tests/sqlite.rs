@@ -122,7 +122,7 @@ fn the_file_is_set_up_for_chunks_and_durability() {
             .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))
             .unwrap()
     };
-    for (name, value) in [("page_size", 16_384), ("synchronous", 2), ("auto_vacuum", 2), ("user_version", 1)] {
+    for (name, value) in [("page_size", 4096), ("synchronous", 2), ("auto_vacuum", 2), ("user_version", 1)] {
         assert_eq!(pragma(name), value.into(), "{name}");
     }
     assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
@@ -230,7 +230,7 @@ fn a_log_that_holds_commits_is_left_untouched_by_a_version_that_does_not_know_th
     connection.execute_batch("PRAGMA user_version = 2").unwrap();
     drop(connection);
     let before = content(&folder);
-    assert!(before.iter().any(|(path, bytes)| path.ends_with("outbox.db-wal") && bytes.len() > 16_384));
+    assert!(before.iter().any(|(path, bytes)| path.ends_with("outbox.db-wal") && bytes.len() > 4096));
     assert!(matches!(refused(folder.file()), OutboxError::FutureVersion { found: 2, .. }));
     let log = |files: Vec<(PathBuf, Vec<u8>)>| {
         files.into_iter().filter(|(path, _)| !path.ends_with("outbox.db-shm")).collect::<Vec<_>>()
@@ -299,7 +299,7 @@ fn a_log_cut_short_anywhere_leaves_whole_commits() {
 /// A checkpoint writes page after page of the log into the file, and may be killed after any of them.
 #[test]
 fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
-    const PAGE: usize = 16_384;
+    const PAGE: usize = 4096;
     let folder = Folder::new("checkpoint");
     crash::child("accept", &folder, &[("OTEL_SESSION_FAILPOINT", "after-commit:12")]).unwrap_err();
     let log = folder.0.join("outbox.db-wal");
