@@ -41,7 +41,7 @@ pub(super) struct Encoder {
 /// The beginnings and the end of self-describing events.
 #[derive(Debug)]
 struct Unstruct {
-    /// By [`Kind`].
+    /// By [`Kind`], each a [`beginning`].
     heads: [Vec<u8>; 5],
     /// Up to the schema, for events under other schemas.
     before_schema: Vec<u8>,
@@ -104,7 +104,7 @@ impl Encoder {
             true_timestamps: settings.true_timestamps,
             tracker_end: constant.len(),
             constant,
-            unstruct: Unstruct::new(level, &settings.vendor),
+            unstruct: Unstruct::new(level, &settings.vendor, settings.base64.then(url_safe).as_ref()),
             heads: Heads::default(),
             contexts_head: level.piece(&format!("{{\"schema\":\"{}\",\"data\":[", names::CONTEXTS)),
             contexts_tail: level.piece("]}"),
@@ -168,24 +168,33 @@ impl Encoder {
     }
 
     fn write_unstruct(&mut self, it: &Event<'_, '_>, settings: &MapSettings, out: &mut Vec<u8>) -> u64 {
-        self.within(out, (b",\"ue_px\":\"", b",\"ue_pr\":\""), None, |encoder, out| {
-            let Self { unstruct, heads, level, bounds, .. } = encoder;
+        self.open(out, b",\"ue_px\":\"", b",\"ue_pr\":\"");
+        let by_name = match &settings.style {
+            EventStyle::SchemaPerName { vendor, version } if it.record.kind == Kind::Event => Some((vendor, version)),
+            _ => None,
+        };
+        match (it.content, by_name) {
+            (MappedEvent::SelfDescribing(_), _) => {}
+            (_, Some((vendor, version))) => {
+                let Self { unstruct, heads, level, base64, engine, .. } = self;
+                let write =
+                    |name: &str| beginning(unstruct.head(*level, vendor, name, version), base64.then_some(engine));
+                out.extend_from_slice(heads.of(it.record.name, write));
+            }
+            (_, None) => out.extend_from_slice(&self.unstruct.heads[it.record.kind as usize]),
+        }
+        self.close(out, |encoder, out| {
+            let Self { unstruct, level, bounds, .. } = encoder;
             let mut json = Json::new(out, *level, *bounds);
-            match (it.content, &settings.style) {
-                (MappedEvent::SelfDescribing(own), _) => {
+            match it.content {
+                MappedEvent::SelfDescribing(own) => {
                     json.raw(&unstruct.before_schema);
                     json.string(&own.schema);
                     json.raw(&unstruct.after_schema);
                     json.json(&own.data);
                 }
-                (_, EventStyle::SchemaPerName { vendor, version }) if it.record.kind == Kind::Event => {
-                    json.raw(heads.of(it.record.name, |name| unstruct.head(*level, vendor, name, version)));
-                    data::write_attributes_as_data(&mut json, it);
-                }
-                _ => {
-                    json.raw(&unstruct.heads[it.record.kind as usize]);
-                    data::write(&mut json, it);
-                }
+                _ if by_name.is_some() => data::write_attributes_as_data(&mut json, it),
+                _ => data::write(&mut json, it),
             }
             json.raw(&unstruct.tail);
             json.cuts()
@@ -206,7 +215,11 @@ impl Encoder {
         if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {
             return 0;
         }
-        self.within(out, (b",\"cx\":\"", b",\"co\":\""), session.map(|(_, place)| place), |encoder, out| {
+        self.open(out, b",\"cx\":\"", b",\"co\":\"");
+        if let Some((_, place)) = session {
+            out.extend_from_slice(&self.entities.session_text(place).contexts);
+        }
+        self.close(out, |encoder, out| {
             match session {
                 Some((session, _)) => encoder.entities.write_event_index(session, out),
                 None => out.extend_from_slice(&encoder.contexts_head),
@@ -232,20 +245,15 @@ impl Encoder {
         })
     }
 
-    /// Writes JSON as the value of a key: in base64url under the first, as a string under the second. What the events of a
-    /// session share comes before it.
+    /// Begins the value of a key that is JSON: in base64url under the first, as a string under the second.
     #[inline]
-    fn within<const N: usize>(
-        &mut self,
-        out: &mut Vec<u8>,
-        (base64, plain): (&[u8; N], &[u8; N]),
-        session: Option<usize>,
-        write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64,
-    ) -> u64 {
+    fn open<const N: usize>(&self, out: &mut Vec<u8>, base64: &[u8; N], plain: &[u8; N]) {
         out.extend_from_slice(if self.base64 { base64 } else { plain });
-        if let Some(place) = session {
-            out.extend_from_slice(&self.entities.session_text(place).contexts);
-        }
+    }
+
+    /// Writes the rest of such a value, after a [`beginning`] or from the start.
+    #[inline]
+    fn close(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Self, &mut Vec<u8>) -> u64) -> u64 {
         let cuts;
         if self.base64 {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -261,11 +269,23 @@ impl Encoder {
     }
 }
 
+/// JSON up to where a number or an object begins, as it stands before that; in base64, if there is an engine.
+///
+/// Blanks before a value mean nothing; with them the base64 of what follows can be written after this one's.
+pub(super) fn beginning(mut json: Vec<u8>, engine: Option<&UrlSafe>) -> Vec<u8> {
+    let Some(engine) = engine else { return json };
+    json.resize(json.len().next_multiple_of(3), b' ');
+    let mut out = Vec::with_capacity(json.len() / 3 * 4);
+    json::append_base64(&mut out, engine, &json);
+    out
+}
+
 impl Unstruct {
-    fn new(level: Level, vendor: &str) -> Self {
+    fn new(level: Level, vendor: &str, engine: Option<&UrlSafe>) -> Self {
         let before = format!("{{\"schema\":\"{}\",\"data\":{{\"schema\":", names::UNSTRUCT_EVENT);
         let head = |name: &str| {
-            level.piece(&format!("{before}\"iglu:{vendor}/{name}/jsonschema/{}\",\"data\":", names::OUR_VERSION))
+            let schema = format!("\"iglu:{vendor}/{name}/jsonschema/{}\"", names::OUR_VERSION);
+            beginning(level.piece(&format!("{before}{schema},\"data\":")), engine)
         };
         Self {
             heads: ["session_start", "session_end", "event", "log", "span"].map(head),

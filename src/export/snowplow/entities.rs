@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Anonymity;
-use super::encode::{Encoder, Event, shows};
+use super::encode::{Encoder, Event, beginning, shows};
 use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
 use super::ids::dashed;
@@ -164,12 +164,7 @@ impl Pieces {
             None => out.extend_from_slice(&self.null),
         }
         out.extend_from_slice(event_index);
-        if let Some(engine) = &self.base64 {
-            // Blanks before a number mean nothing; with them the base64 of what follows can be written after this one's.
-            out.resize(out.len().next_multiple_of(3), b' ');
-            let json = std::mem::take(out);
-            json::append_base64(out, engine, &json);
-        }
+        *out = beginning(std::mem::take(out), self.base64.as_ref());
     }
 
     /// Goes on after what the events of the session share, to the end of its entity.

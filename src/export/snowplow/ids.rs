@@ -28,14 +28,14 @@ pub(super) struct Derivation {
     recent: HashMap<Box<str>, Uuid>,
     /// The text asked for last: the next record mostly asks for it again.
     last: (String, Uuid),
-    /// The session asked for last that is a UUID.
-    last_session: (String, Uuid),
+    /// Sessions of late that are UUIDs, by a place that follows from the text.
+    sessions: Vec<(String, Uuid)>,
 }
 
 impl Derivation {
     pub(super) fn new(namespace: Uuid) -> Self {
         let last = (String::new(), Uuid::new_v5(&namespace, b""));
-        Self { namespace, recent: HashMap::new(), last, last_session: (String::new(), Uuid::nil()) }
+        Self { namespace, recent: HashMap::new(), last, sessions: Vec::new() }
     }
 
     /// The UUID of version 5 of a text.
@@ -66,19 +66,30 @@ impl Derivation {
     }
 
     pub(super) fn session(&mut self, text: &str, policy: SessionIdPolicy) -> Resolved {
-        if text == self.last_session.0 && !text.is_empty() {
-            return Resolved::Same(self.last_session.1);
+        let Some(end) = text.as_bytes().last_chunk::<4>() else { return self.other_session(text, policy) };
+        if self.sessions.is_empty() {
+            self.sessions.resize_with(SESSIONS, Default::default);
         }
-        match (dashed(text), policy) {
-            (Some(id), _) => {
-                self.last_session.0.clear();
-                self.last_session.0.push_str(text);
-                self.last_session.1 = id;
-                Resolved::Same(id)
-            }
-            (None, SessionIdPolicy::UuidV5) => Resolved::Derived(self.derive(text)),
-            (None, SessionIdPolicy::Exact) => Resolved::Refused,
-            (None, SessionIdPolicy::Omit) => Resolved::Omitted,
+        // The last digits are random in ids of any version but 1, and there they are as good as any.
+        let bits = u32::from_le_bytes(*end).wrapping_mul(0x9e37_79b9) >> 16;
+        let (known, id) = &mut self.sessions[bits as usize % SESSIONS];
+        if known == text {
+            return Resolved::Same(*id);
+        }
+        let Some(new) = dashed(text) else { return self.other_session(text, policy) };
+        known.clear();
+        known.push_str(text);
+        *id = new;
+        Resolved::Same(new)
+    }
+
+    /// A session whose id is not a UUID.
+    #[inline(never)]
+    fn other_session(&mut self, text: &str, policy: SessionIdPolicy) -> Resolved {
+        match policy {
+            SessionIdPolicy::UuidV5 => Resolved::Derived(self.derive(text)),
+            SessionIdPolicy::Exact => Resolved::Refused,
+            SessionIdPolicy::Omit => Resolved::Omitted,
         }
     }
 }
@@ -91,6 +102,9 @@ impl Resolved {
         }
     }
 }
+
+/// How many sessions are remembered.
+const SESSIONS: usize = 512;
 
 /// A UUID with dashes, in any case, of any version, but not the nil UUID: as `userId` that one says "anonymous".
 pub(super) fn dashed(text: &str) -> Option<Uuid> {
