@@ -17,7 +17,8 @@ use crate::error::BuildError;
 /// the status, up to an hour. A fault of the network is always retried.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    codes: BTreeMap<u16, bool>,
+    /// Whether each is retried, and the setting that said so last.
+    codes: BTreeMap<u16, (bool, &'static str)>,
     retry_failed_requests: bool,
     max_delay: Duration,
 }
@@ -45,21 +46,21 @@ impl RetryPolicy {
     /// Whether a status is retried (true) or its events are dropped (false). A 2xx is refused by `build()`.
     #[must_use]
     pub fn with_retry_code(mut self, code: u16, retry: bool) -> Self {
-        self.codes.insert(code, retry);
+        self.codes.insert(code, (retry, "with_retry_code"));
         self
     }
 
     /// The same for a map of statuses (`custom_retry_codes` of the Python tracker).
     #[must_use]
     pub fn with_retry_codes(mut self, codes: impl IntoIterator<Item = (u16, bool)>) -> Self {
-        self.codes.extend(codes);
+        self.codes.extend(codes.into_iter().map(|(code, retry)| (code, (retry, "with_retry_codes"))));
         self
     }
 
     /// Statuses to retry (`retryStatusCodes` of the JavaScript tracker). One that is in both lists is retried.
     #[must_use]
     pub fn with_retry_status_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
-        self.codes.extend(codes.into_iter().map(|code| (code, true)));
+        self.codes.extend(codes.into_iter().map(|code| (code, (true, "with_retry_status_codes"))));
         self
     }
 
@@ -67,7 +68,7 @@ impl RetryPolicy {
     #[must_use]
     pub fn with_dont_retry_status_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
         for code in codes {
-            self.codes.entry(code).or_insert(false);
+            self.codes.entry(code).or_insert((false, "with_dont_retry_status_codes"));
         }
         self
     }
@@ -81,9 +82,9 @@ impl RetryPolicy {
     }
 
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        if let Some((code, retry)) = self.codes.iter().find(|(code, _)| is_success(**code)) {
+        if let Some((code, (retry, setting))) = self.codes.iter().find(|(code, _)| is_success(**code)) {
             return Err(BuildError::Setting {
-                setting: "with_retry_code",
+                setting,
                 value: format!("{code}, {retry}"),
                 fix: "a 2xx says that the events have arrived; name other statuses".to_owned(),
             });
@@ -100,7 +101,7 @@ impl RetryPolicy {
 
     /// What a reply of this status means.
     pub(crate) fn verdict(&self, status: u16) -> Verdict {
-        match (status, self.codes.get(&status)) {
+        match (status, self.codes.get(&status).map(|(retry, _)| retry)) {
             (200..=299, _) => Verdict::Delivered,
             _ if !self.retry_failed_requests => Verdict::Drop,
             (_, Some(false)) => Verdict::Drop,
@@ -202,6 +203,16 @@ mod tests {
         for code in 200..300 {
             let error = RetryPolicy::new().with_retry_code(code, true).check().unwrap_err();
             assert!(error.to_string().contains(&code.to_string()), "{error}");
+        }
+        let named = [
+            (RetryPolicy::new().with_retry_code(204, false), "with_retry_code(204"),
+            (RetryPolicy::new().with_retry_codes([(204, false)]), "with_retry_codes(204"),
+            (RetryPolicy::new().with_retry_status_codes([204]), "with_retry_status_codes(204"),
+            (RetryPolicy::new().with_dont_retry_status_codes([204]), "with_dont_retry_status_codes(204"),
+        ];
+        for (policy, setting) in named {
+            let error = policy.check().unwrap_err().to_string();
+            assert!(error.starts_with(setting), "{error}");
         }
         assert!(RetryPolicy::new().with_max_delay(Duration::ZERO).check().is_err());
         assert!(RetryPolicy::new().with_max_delay(Duration::MAX).check().is_err());
