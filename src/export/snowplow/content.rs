@@ -191,7 +191,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// The attribute that holds the network user id (`tnuid`); none by default.
+    /// The attribute that holds the network user id (`tnuid`); none by default. One that means something already, such as
+    /// `app.installation.id`, keeps that meaning.
     pub fn with_network_user_attribute(mut self, attribute: impl Into<String>) -> Self {
         self.content.network_user_attribute = Some(attribute.into());
         self

@@ -381,15 +381,19 @@ fn atomic_fields(
     cuts
 }
 
-/// Whether an attribute may stand in events of this anonymity.
-pub(super) fn shows(anonymity: Anonymity, key: &str) -> bool {
-    (anonymity.names_users() || !names::is_personal(key)) && (anonymity.names_sessions() || !names::is_of_session(key))
+/// Whether an attribute may stand in events of this anonymity. What could not be taken for a field of the user, by its type or
+/// its place, says no less who that is.
+pub(super) fn shows(anonymity: Anonymity, network_user: Option<&str>, key: &str) -> bool {
+    let is_personal = || {
+        names::is_personal(key) || network_user == Some(key) || Field::of_attribute(key).is_some_and(Field::is_personal)
+    };
+    (anonymity.names_users() || !is_personal()) && (anonymity.names_sessions() || !names::is_of_session(key))
 }
 
 impl Event<'_, '_> {
     /// Whether an attribute may stand in the event.
     pub(super) fn shows(&self, key: &str) -> bool {
-        shows(self.anonymity, key)
+        shows(self.anonymity, self.record.network_user, key)
     }
 
     /// An attribute that is left.

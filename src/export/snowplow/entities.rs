@@ -223,9 +223,10 @@ pub(super) fn of_resource(
             names::OUR_VERSION
         );
         json.raw(&encoder.level.piece(&head));
+        let network_user = settings.network_user_attribute.as_deref();
         let mut first = true;
         for (key, value) in resource.iter() {
-            if !shows(anonymity, key.as_str()) || json.is_full() {
+            if !shows(anonymity, network_user, key.as_str()) || json.is_full() {
                 continue;
             }
             json.member_key(&mut first, key.as_str());

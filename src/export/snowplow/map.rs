@@ -352,6 +352,7 @@ impl Mapper {
             scope: start.scope,
             source: Source::Implied,
             duplicates: 0,
+            network_user: None,
         };
         let event = Event {
             id: event,

@@ -47,6 +47,8 @@ pub(super) struct Record<'a> {
     pub(super) source: Source<'a>,
     /// Attributes that were given twice; the last one counts.
     pub(super) duplicates: u64,
+    /// Which attribute is the network's id of the user, wherever it stands.
+    pub(super) network_user: Option<&'a str>,
 }
 
 /// Where a record comes from.
@@ -103,7 +105,7 @@ impl<'a> Record<'a> {
     pub(super) fn of_log(
         record: &'a SdkLogRecord,
         scope: &'a InstrumentationScope,
-        reading: &mut Reading<'_>,
+        reading: &mut Reading<'a>,
         rest: &mut Rest<'a>,
     ) -> Self {
         let attributes = || record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
@@ -120,11 +122,12 @@ impl<'a> Record<'a> {
         };
         let millis = record.timestamp().and_then(millis).or_else(|| record.observed_timestamp().and_then(millis));
         let trace = record.trace_context().map(|it| (it.trace_id, it.span_id)).filter(|it| it.0 != TraceId::INVALID);
-        Self { kind, name, millis, known, trace, scope, source: Source::Log(record), duplicates }
+        let network_user = reading.network_user;
+        Self { kind, name, millis, known, trace, scope, source: Source::Log(record), duplicates, network_user }
     }
 
     /// Reads a span. Fills `rest`.
-    pub(super) fn of_span(span: &'a SpanData, reading: &mut Reading<'_>, rest: &mut Rest<'a>) -> Self {
+    pub(super) fn of_span(span: &'a SpanData, reading: &mut Reading<'a>, rest: &mut Rest<'a>) -> Self {
         let attributes = || span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
         let (known, duplicates) = Known::read_as_of_late(&span.name, attributes, reading, rest);
         known.leave_other_name(&span.name, attributes(), rest);
@@ -138,6 +141,7 @@ impl<'a> Record<'a> {
             scope: &span.instrumentation_scope,
             source: Source::Span(span),
             duplicates,
+            network_user: reading.network_user,
         }
     }
 
@@ -197,13 +201,15 @@ impl<'a> Known<'a> {
         let mut places: HashMap<&'a str, usize> = HashMap::new();
         rest.clear();
         for (key, value) in attributes {
+            let is_network_user = network_user == Some(key);
+            if is_network_user && let Some(text) = value.text() {
+                self.set(Field::NetworkUser, text);
+            }
             if self.take(key, value) {
                 continue;
             }
-            if network_user == Some(key)
-                && let Some(text) = value.text()
-            {
-                self.set(Field::NetworkUser, text);
+            // The user by an older convention is looked for among what is left.
+            if is_network_user && key != names::ENDUSER_ID && value.text().is_some() {
                 continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.

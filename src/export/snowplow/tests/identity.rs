@@ -237,3 +237,35 @@ fn assert_nothing_personal(payload: &Payload) {
         assert_eq!(payload.data()["body"], json!({"fine": "yes"}));
     }
 }
+
+/// As wherever it could not be taken for the field: of another type, in a body, on an event or a link of a span.
+#[test]
+fn an_anonymous_event_keeps_what_would_fill_a_field_of_the_user_out_of_its_data_too() {
+    let of_the_user = ["snowplow.tnuid", "snowplow.fp", "snowplow.ip", "acme.visitor"];
+    let number = || of_the_user.map(|key| (key, AnyValue::from(22.5)));
+    let mut with_body = event_of(A);
+    with_body.set_body(AnyValue::Map(Box::new(number().map(|(key, value)| (key.into(), value)).into())));
+    let records = [event(number().into_iter().chain([("session.id", AnyValue::from(A))])), with_body];
+    for (anonymity, shown) in [(Anonymity::off(), 4), (Anonymity::with_session_tracking(), 0), (Anonymity::full(), 0)] {
+        let network_user_attribute = Some("acme.visitor".to_owned());
+        let mut bridge = Bridge::new(MapSettings { anonymity, network_user_attribute, ..MapSettings::default() });
+        for payload in bridge.send(&records) {
+            let data = payload.event.unwrap().1.to_string();
+            assert_eq!(data.matches("22.5").count(), shown, "{anonymity:?}: {data}");
+        }
+    }
+}
+
+#[test]
+fn the_attribute_of_the_network_user_keeps_the_meaning_that_it_has_besides() {
+    for (attribute, besides) in
+        [("app.installation.id", "duid"), ("user.id", "uid"), ("enduser.id", "uid"), ("client.address", "ip")]
+    {
+        let network_user_attribute = Some(attribute.to_owned());
+        let mut bridge = Bridge::new(MapSettings { network_user_attribute, ..MapSettings::default() });
+        let payload = bridge.send_one(event([("session.id", AnyValue::from(A)), (attribute, AnyValue::from(B))]));
+        for key in ["tnuid", besides] {
+            assert_eq!(payload.fields.get(key).map(String::as_str), Some(B), "{attribute}: {key}");
+        }
+    }
+}
