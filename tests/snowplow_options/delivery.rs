@@ -56,6 +56,21 @@ fn events_wait_no_longer_than_the_schedule_delay() {
     rig.collector.wait_events(1);
 }
 
+#[test]
+fn without_a_schedule_delay_events_wait_for_a_full_batch_or_a_flush() {
+    let clock = otel_session::testing::ManualClock::new(std::time::SystemTime::UNIX_EPOCH + HOUR);
+    let rig =
+        Rig::with(|builder| builder.with_batch_size(2).with_schedule_delay(Duration::ZERO).with_clock(clock.clone()));
+    rig.named(FIRST);
+    assert!(clock.advance(24 * HOUR));
+    assert!(rig.collector.requests().is_empty());
+    rig.named(FIRST);
+    rig.collector.wait_events(2);
+    rig.named(FIRST);
+    rig.flush();
+    assert_eq!(sizes(&rig), [2, 1]);
+}
+
 /// The thread may see a reply when a test has moved the clock already.
 #[test]
 fn on_a_manual_clock_a_wait_begins_when_its_request_was_sent() {

@@ -252,7 +252,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// The longest that events wait for others when they are fewer than the batch size; 1 s by default.
+    /// The longest that events wait for others when they are fewer than the batch size; 1 s by default, at most a day. Zero is
+    /// no such limit: they wait until the batch is full, or for a flush.
     pub fn with_schedule_delay(mut self, delay: Duration) -> Self {
         self.transport.schedule_delay = delay;
         self

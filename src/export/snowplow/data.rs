@@ -66,7 +66,7 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.fixed_key(&mut first, semconv::SESSION_ID);
         json.short_text(id, SHORT);
     }
-    members(json, &mut first, it);
+    members(json, &mut first, it, it.session_text.map(|_| semconv::SESSION_ID));
     if let Source::Log(log) = it.record.source
         && let Some(body) = log.body().filter(|_| !has_body)
     {
@@ -128,12 +128,17 @@ fn attributes(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     }
     json.fixed_key(first, "attributes");
     json.raw(b"{");
-    members(json, &mut true, it);
+    members(json, &mut true, it, None);
     json.raw(b"}");
 }
 
-fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
+/// What is left, but for a key that has been `said`.
+fn members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, said: Option<&str>) {
     for Left { key, value, text } in it.rest {
+        if said == Some(*key) {
+            json.add_cuts(1);
+            continue;
+        }
         if !it.shows(key) || it.record.is_of_session() && is_lifted(key, *value) {
             continue;
         }

@@ -109,11 +109,11 @@ impl<'a> Record<'a> {
         rest: &mut Rest<'a>,
     ) -> Self {
         let attributes = || record.attributes_iter().map(|(key, value)| (key.as_str(), Attribute::Any(value)));
-        let (mut known, duplicates) =
+        let (mut known, mut duplicates) =
             Known::read_as_of_late(record.event_name().unwrap_or(""), attributes, reading, rest);
         known.read_body(record.body());
         let name = record.event_name().filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
-        known.leave_other_name(name, attributes(), rest);
+        duplicates += known.leave_other_name(name, attributes(), rest);
         let kind = match name {
             "" => Kind::Log,
             semconv::EVENT_SESSION_START => Kind::SessionStart,
@@ -129,8 +129,8 @@ impl<'a> Record<'a> {
     /// Reads a span. Fills `rest`.
     pub(super) fn of_span(span: &'a SpanData, reading: &mut Reading<'a>, rest: &mut Rest<'a>) -> Self {
         let attributes = || span.attributes.iter().map(|it| (it.key.as_str(), Attribute::Value(&it.value)));
-        let (known, duplicates) = Known::read_as_of_late(&span.name, attributes, reading, rest);
-        known.leave_other_name(&span.name, attributes(), rest);
+        let (known, mut duplicates) = Known::read_as_of_late(&span.name, attributes, reading, rest);
+        duplicates += known.leave_other_name(&span.name, attributes(), rest);
         let context = &span.span_context;
         Self {
             kind: Kind::Span,
@@ -270,16 +270,24 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Leaves an `event.name` that is not what the record is called with the rest.
+    /// Leaves an `event.name` that is not what the record is called with the rest. Returns how many were there already, of
+    /// another type.
     fn leave_other_name(
         &self,
         name: &str,
         attributes: impl Iterator<Item = (&'a str, Attribute<'a>)>,
         rest: &mut Rest<'a>,
-    ) {
-        let Some(other) = self.event_name.filter(|other| *other != name) else { return };
-        let found = attributes.filter(|(key, value)| *key == semconv::EVENT_NAME && value.str() == Some(other)).last();
-        rest.extend(found.map(|(key, value)| Left { key, value, text: ReadyText::default() }));
+    ) -> u64 {
+        if self.event_name.is_none_or(|other| other == name) {
+            return 0;
+        }
+        let Some((key, value)) = attributes.filter(|(key, _)| *key == semconv::EVENT_NAME).last() else { return 0 };
+        if let Some(left) = rest.iter_mut().find(|left| left.key == key) {
+            left.value = value;
+            return 1;
+        }
+        rest.push(Left { key, value, text: ReadyText::default() });
+        0
     }
 
     fn set(&mut self, field: Field, value: Cow<'a, str>) {

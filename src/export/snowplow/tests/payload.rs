@@ -228,6 +228,23 @@ fn of_an_attribute_given_twice_the_last_one_counts() {
     assert_eq!(bridge.lost(Loss::EventField), 42);
 }
 
+/// Of which only one is what it is for: JSON with a key twice would be read as each reader likes.
+#[test]
+fn an_attribute_with_a_meaning_that_is_given_twice_stands_in_the_data_once() {
+    let style = EventStyle::SchemaPerName { vendor: "com.acme".to_owned(), version: "1-0-0".to_owned() };
+    for (style, cuts) in [(EventStyle::SelfDescribing, 1), (style, 2)] {
+        let mut bridge = Bridge::new(MapSettings { style, ..MapSettings::default() });
+        let record = with(with(with(event_of("no uuid"), "event.name", 5), "event.name", "other"), "session.id", 7);
+        bridge.send_one(record);
+        let text = std::str::from_utf8(&bridge.mapped.encoded[0].bytes).unwrap();
+        for (key, value) in [("event.name", "\\\"other\\\""), ("session.id", "")] {
+            let key = format!("\\\"{key}\\\":");
+            assert_eq!((text.matches(&key).count(), text.contains(&format!("{key}{value}"))), (1, true), "{text}");
+        }
+        assert_eq!(bridge.lost(Loss::EventField), cuts);
+    }
+}
+
 #[test]
 fn an_event_carries_what_opentelemetry_says_about_it() {
     let mut bridge = Bridge::new(MapSettings { trace_entity: true, ..MapSettings::default() });
