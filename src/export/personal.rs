@@ -4,7 +4,7 @@ use crate::semconv::{APP_INSTALLATION_ID, CLIENT_ADDRESS, OTEL_SESSION_INDEX, SE
 
 /// Whether an attribute says who the user is: it stands in no event that does not name its user.
 pub(crate) fn is_personal(key: &str) -> bool {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 11] = [
         APP_INSTALLATION_ID,
         // It links the sessions of one user.
         SESSION_PREVIOUS_ID,
@@ -12,6 +12,10 @@ pub(crate) fn is_personal(key: &str) -> bool {
         "device.id",
         "enduser",
         "network.peer.address",
+        // What the bridge to Snowplow takes for the fingerprint, the address and the network's id of the user.
+        "snowplow.fp",
+        "snowplow.ip",
+        "snowplow.tnuid",
         "source.address",
         "user",
     ];

@@ -10,7 +10,7 @@ use crate::export::personal::{is_of_session, is_personal};
 /// | | `uid` | `sid` | properties left out |
 /// |---|---|---|---|
 /// | [`Off`](Self::Off) (default) | sent | sent | none |
-/// | [`SessionOnly`](Self::SessionOnly) | no | sent | `user`, `user.*`, `enduser`, `enduser.*`, `app.installation.id`, `device.id`, `client.address`, `source.address`, `network.peer.address`, `session.previous_id` |
+/// | [`SessionOnly`](Self::SessionOnly) | no | sent | `user`, `user.*`, `enduser`, `enduser.*`, `app.installation.id`, `device.id`, `client.address`, `source.address`, `network.peer.address`, `session.previous_id`, `snowplow.ip`, `snowplow.fp`, `snowplow.tnuid` |
 /// | [`Full`](Self::Full) | no | no | these, `session.*` and `otel_session.index` |
 ///
 /// They are left out as attributes of records, as entries of a body and as attributes of the resource, under whatever name

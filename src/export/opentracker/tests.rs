@@ -342,7 +342,7 @@ fn records_older_than_opentracker_keeps_are_dropped_or_sent_and_counted_either_w
 fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing_of_the_session() {
     let mapper = mapper();
     let person = || AnyValue::from_iter([("id", "ada")]);
-    let attributes: [(&str, AnyValue); 13] = [
+    let attributes: [(&str, AnyValue); 16] = [
         ("user.id", "ada".into()),
         ("user.email", "ada@example.com".into()),
         ("user", person()),
@@ -352,6 +352,9 @@ fn an_anonymous_event_says_nothing_of_the_user_and_a_fully_anonymous_one_nothing
         ("client.address", "192.0.2.1".into()),
         ("source.address", "192.0.2.1".into()),
         ("network.peer.address", "192.0.2.1".into()),
+        ("snowplow.fp", 22.5.into()),
+        ("snowplow.ip", "192.0.2.1".into()),
+        ("snowplow.tnuid", "n1".into()),
         ("session.previous_id", "s0".into()),
         ("session.reason", "timeout".into()),
         ("otel_session.index", 7.into()),

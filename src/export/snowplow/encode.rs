@@ -384,9 +384,7 @@ fn atomic_fields(
 /// Whether an attribute may stand in events of this anonymity. What could not be taken for a field of the user, by its type or
 /// its place, says no less who that is.
 pub(super) fn shows(anonymity: Anonymity, network_user: Option<&str>, key: &str) -> bool {
-    let is_personal = || {
-        names::is_personal(key) || network_user == Some(key) || Field::of_attribute(key).is_some_and(Field::is_personal)
-    };
+    let is_personal = || names::is_personal(key) || network_user == Some(key);
     (anonymity.names_users() || !is_personal()) && (anonymity.names_sessions() || !names::is_of_session(key))
 }
 
