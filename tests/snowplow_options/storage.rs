@@ -40,6 +40,28 @@ fn a_store_of_ones_own_keeps_the_events() {
     assert!(store.look().chunks.is_empty());
 }
 
+/// So a collector may move; but one that is left out or put elsewhere leaves its events to the next in its place.
+#[test]
+fn what_waits_belongs_to_the_place_of_its_collector_among_the_others() {
+    let store = Store::default();
+    let run = |collectors: &[&Recorder]| {
+        let builder = SnowplowExporter::builder().with_namespace("storage-places");
+        let each = |builder: otel_session::SnowplowExporterBuilder, it: &&Recorder| builder.with_endpoint(it.url());
+        collectors.iter().fold(builder, each).with_outbox(Outbox::custom(store.clone())).build().unwrap()
+    };
+    let (down, up) = (Recorder::status(503), Recorder::start());
+    let rig = Rig::around(up.clone(), run(&[&down, &up]));
+    rig.start(FIRST);
+    let sent = up.wait_events(1).remove(0);
+    assert_eq!(rig.exporter.shutdown(Duration::from_millis(200)).pending, 1);
+    drop(rig);
+    let elsewhere = Recorder::start();
+    let exporter = run(&[&elsewhere, &up]);
+    assert!(exporter.flush(BOUND));
+    assert_eq!(elsewhere.events()[0].text("eid"), sent.text("eid"));
+    assert_eq!(up.events().len(), 1, "which has it already");
+}
+
 #[test]
 fn an_identity_lasts_as_long_as_it_is_told_to() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -137,6 +137,10 @@ impl Default for Transport {
 impl SnowplowExporterBuilder {
     /// Adds a collector: a full URL, or `host[:port][/prefix]`, which means https. Required, and may be repeated: each
     /// collector gets every event, from a queue of its own.
+    ///
+    /// A durable outbox knows a collector by its place among the others, so that one may move. To leave one out, or to change
+    /// their order, [`flush`](SnowplowExporter::flush) first: what waits for the first goes to whichever is the first at the
+    /// next start, and what waits for a place that is not taken then waits until it is, or is dropped by its age.
     pub fn with_endpoint(self, endpoint: impl Into<String>) -> Self {
         self.with_collector(Collector::new(endpoint))
     }
