@@ -154,6 +154,15 @@ fn only_a_lazy_commit_waits_for_no_disk_and_one_of_nothing_does_after_it() {
     assert_eq!(commit(&nothing), (full, true), "it writes something, since SQLite would not sync otherwise");
     assert_eq!(commit(&lazy(&[2])), (normal, true));
     assert_eq!(commit(&Commit { removed: &[3], ..Commit::default() }), (full, true));
+
+    // Where no commit waits for the disk, there is nothing to write for it.
+    let folder = Folder::new("never");
+    let mut store = Outbox::sqlite(folder.file()).with_synchronous(Synchronous::Normal).store.unwrap();
+    store.open().unwrap();
+    store.commit(&everything).unwrap();
+    let before = content(&folder);
+    store.commit(&nothing).unwrap();
+    assert!(content(&folder) == before);
 }
 
 #[test]
