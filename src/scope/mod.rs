@@ -15,6 +15,8 @@ pub(crate) mod entered;
 #[allow(dead_code)] // only the tracing layer holds entries
 pub(crate) mod spans;
 
+use std::cell::Cell;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -103,10 +105,8 @@ fn innermost(context: &Context) -> Scope {
 /// What is entered on the thread counts only if the context is the thread's current one. A span of the tracing layer starts
 /// with the context of its creation, long after it perhaps, on a thread that may meanwhile be in a scope of somebody else.
 pub(crate) fn of_span_start(context: &Context) -> Scope {
-    Context::map_current(|current| match is_current(context, current) {
-        true => innermost(current),
-        false => of_spans(context, context.get::<Scoped>()).unwrap_or_else(|| of_context(context)),
-    })
+    let on_thread = map_current(|current| is_current(context, current).then(|| innermost(current))).flatten();
+    on_thread.unwrap_or_else(|| of_spans(context, context.get::<Scoped>()).unwrap_or_else(|| of_context(context)))
 }
 
 /// The scope by the span that the context carries, unless an inner one was attached since that span started.
@@ -133,19 +133,30 @@ fn is_current(context: &Context, current: &Context) -> bool {
 
 /// Reads the current context; none while the thread ends and its contexts are gone, where `Context` would panic.
 pub(crate) fn map_current<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
-    BEFORE_CONTEXTS.try_with(|_| ()).ok()?;
-    Some(Context::map_current(f))
+    let there = BEFORE_CONTEXTS.try_with(|sentinel| sentinel.contexts_are_there).unwrap_or(false);
+    there.then(|| Context::map_current(f))
 }
 
 thread_local! {
     /// Goes before the thread's contexts go, since it came after them.
-    static BEFORE_CONTEXTS: Sentinel = {
-        Context::map_current(|_| ());
-        Sentinel
-    };
+    static BEFORE_CONTEXTS: Sentinel = Sentinel { contexts_are_there: are_contexts_there() };
+    static ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
-struct Sentinel;
+/// A thread that asks for the first time as it ends may have lost its contexts already. Nothing but a panic tells, which would
+/// take the process down with it, and so would another one in a hook that traces panics.
+fn are_contexts_there() -> bool {
+    if ASKING.replace(true) {
+        return false;
+    }
+    let there = catch_unwind(|| Context::map_current(|_| ())).is_ok();
+    ASKING.set(false);
+    there
+}
+
+struct Sentinel {
+    contexts_are_there: bool,
+}
 
 impl Drop for Sentinel {
     /// Makes the sentinel a value that goes at all.

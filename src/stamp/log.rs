@@ -286,22 +286,26 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
     }
 
     /// Publishes everything that is due where an exporter may run its own executor: inside one, as within
-    /// `futures::executor::block_on`, the SDK's simple processor panics and keeps its lock for ever.
+    /// `futures::executor::block_on`, the SDK's simple processor panics and keeps its lock for ever. And where the thread has a
+    /// context, which that processor attaches to; a thread that ends may have none any more.
     fn publish_all(&self) -> Turn {
-        let publish = || {
-            let turn = self.publish_through(None);
-            self.emit_late();
-            turn
-        };
-        if futures_executor::enter().is_ok() {
-            return publish();
-        }
+        let here = scope::map_current(|_| ()).is_some() && futures_executor::enter().is_ok();
+        if here { self.publish_here() } else { self.publish_elsewhere() }
+    }
+
+    fn publish_here(&self) -> Turn {
+        let turn = self.publish_through(None);
+        self.emit_late();
+        turn
+    }
+
+    fn publish_elsewhere(&self) -> Turn {
         std::thread::scope(|scope| {
             let elsewhere = std::thread::Builder::new().name("otel-session.publish".into());
             // Without a thread, what is due stays due: for the keeper, or to be counted when the pipeline goes.
             let published = elsewhere.spawn_scoped(scope, || {
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
-                publish()
+                self.publish_here()
             });
             published.ok().and_then(|thread| thread.join().ok()).unwrap_or(Turn::Refused)
         })
@@ -338,9 +342,13 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         }
         self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
         // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
-        // context finds it borrowed. Then what can be published is, unsuppressed.
-        let _suppressed = catch_unwind(Context::enter_telemetry_suppressed_scope);
-        self.publish_all();
+        // context finds it borrowed. There neither we nor the SDK's simple processor can attach one.
+        let attached =
+            scope::map_current(|_| ()).and_then(|()| catch_unwind(Context::enter_telemetry_suppressed_scope).ok());
+        match &attached {
+            Some(_suppressed) => self.publish_all(),
+            None => self.publish_elsewhere(),
+        };
         self.sessions.core.losses.add(Loss::Order, self.late.give_up());
         self.sessions.core.left(&self.queue);
     }
@@ -377,7 +385,7 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
 
     fn force_flush(&self) -> OTelSdkResult {
         // In a suppressed scope this may be the exporter itself that flushes, under a lock that publishing would want.
-        if Context::is_current_telemetry_suppressed() {
+        if scope::map_current(Context::is_telemetry_suppressed) == Some(true) {
             return self.pipeline.inner.force_flush();
         }
         self.pipeline.publish_and_flush()

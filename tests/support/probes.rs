@@ -33,6 +33,32 @@ pub fn within_bound<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static
     }
 }
 
+/// Runs `body` on a thread that ends, when OpenTelemetry's contexts of that thread are gone already.
+pub fn as_the_thread_ends(body: impl FnOnce() + Send + 'static) {
+    struct Last(Option<Box<dyn FnOnce()>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(body) = self.0.take() {
+                body();
+            }
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Last> = const { std::cell::RefCell::new(Last(None)) };
+    }
+    let (done, wait) = mpsc::channel();
+    let last = move || {
+        body();
+        let _ = done.send(());
+    };
+    std::thread::spawn(move || {
+        // Made first, so that it goes last.
+        LAST.with_borrow_mut(|it| it.0 = Some(Box::new(last)));
+        drop(Context::current());
+    });
+    wait.recv_timeout(BOUND).expect("the thread's end comes to an end");
+}
+
 /// Runs `check` behind the simple and behind the batch processors, under the watchdog.
 pub fn on_both_pipelines(
     configure: impl Fn(SessionsBuilder) -> SessionsBuilder + Send + 'static,

@@ -18,7 +18,7 @@ use otel_session::{Loss, Sessions};
 use crate::support::bounded::returns;
 use crate::support::exporters::Hooked;
 use crate::support::pipelines::{KINDS, Kind, everywhere};
-use crate::support::probes::{Hook, LogProbe};
+use crate::support::probes::{Hook, LogProbe, as_the_thread_ends, starts_and_ends};
 use crate::support::*;
 
 fn bare() -> (ManualClock, Sessions) {
@@ -281,6 +281,35 @@ fn f_the_applications_own_records_keep_everything_they_had() {
         assert_eq!(after.attributes_iter().count(), 9);
         assert!(before.attributes_iter().zip(after.attributes_iter()).all(|(before, after)| before == after));
     }
+}
+
+#[test]
+fn p_a_flush_and_a_shutdown_as_their_thread_ends_publish_what_is_due() {
+    for make in [Rig::new as fn() -> Rig, || Rig::batched(|builder| builder)] {
+        let Rig { sessions, logs, loggers, .. } = make();
+        let (exported, first) = (logs.clone(), sessions.record_activity());
+        let rotating = sessions.clone();
+        as_the_thread_ends(move || {
+            rotating.rotate();
+            loggers.force_flush().unwrap();
+            loggers.shutdown().unwrap();
+        });
+        let lifecycle = lines(&exported);
+        assert_lawful(&lifecycle);
+        assert_eq!((lifecycle.len(), lifecycle[0].id.as_deref()), (4, Some(first.id())));
+        assert_eq!(sessions.losses().to_string(), "none");
+    }
+}
+
+#[test]
+fn p_a_provider_that_goes_within_a_look_at_the_context_delivers_its_end() {
+    everywhere(|kind| {
+        let Rig { sessions, logs, loggers, .. } = Rig::of(kind);
+        emit(&loggers.logger("test"), "log", None);
+        Context::map_current(|_| drop(loggers));
+        assert_eq!(starts_and_ends(&lines(&logs)), (1, 1));
+        assert_eq!(sessions.losses().to_string(), "none");
+    });
 }
 
 #[test]
