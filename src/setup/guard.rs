@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -74,21 +75,24 @@ impl Telemetry {
         }
         let bound = Bound::new(timeout);
         let mut errors = Vec::new();
-        std::thread::scope(|scope| {
-            // Beside the rest: spans that cannot be exported must not use up the time of the session's end.
-            let spans = || text_of("spans", &self.tracers.shutdown_with_timeout(timeout));
-            let beside = std::thread::Builder::new().name("otel-session.shutdown".into()).spawn_scoped(scope, spans);
-            match self.sessions.shutdown(bound.remaining()) {
-                Err(ShutdownError::Flush(problems)) => errors.extend(problems.iter().map(|it| format!("logs: {it}"))),
-                // The time is told below.
-                Err(ShutdownError::Timeout(_)) | Ok(()) => {}
-            }
-            errors.extend(text_of("logs", &self.loggers.shutdown_with_timeout(bound.remaining())));
-            errors.extend(match beside {
-                Ok(thread) => thread.join().unwrap_or_else(|_| Some("spans: the exporter panicked".into())),
-                Err(_) => text_of("spans", &self.tracers.shutdown_with_timeout(bound.remaining())),
+        // Beside the rest: spans that cannot be exported must not use up the time of the session's end.
+        let tracers = self.tracers.clone();
+        let spans = beside(move || tracers.shutdown_with_timeout(timeout));
+        match self.sessions.shutdown(bound.remaining()) {
+            Err(ShutdownError::Flush(problems)) => errors.extend(problems.iter().map(|it| format!("logs: {it}"))),
+            // The time is told below.
+            Err(ShutdownError::Timeout(_)) | Ok(()) => {}
+        }
+        // Beside as well: the provider grants the whole time to each of its pipelines, one after the other.
+        let (loggers, remaining) = (self.loggers.clone(), bound.remaining());
+        let logs = beside(move || loggers.shutdown_with_timeout(remaining));
+        for (signal, ended) in [("logs", logs), ("spans", spans)] {
+            errors.extend(match ended.recv_timeout(bound.remaining()) {
+                Ok(result) => text_of(signal, &result),
+                Err(RecvTimeoutError::Timeout) => Some(format!("{signal}: it takes longer")),
+                Err(RecvTimeoutError::Disconnected) => Some(format!("{signal}: the exporter panicked")),
             });
-        });
+        }
         match errors.is_empty() {
             true => Ok(()),
             false if bound.remaining().is_zero() => Err(ShutdownError::Timeout(timeout)),
@@ -102,6 +106,17 @@ impl Drop for Telemetry {
         // A panic while another one unwinds would abort the process.
         let _ = catch_unwind(AssertUnwindSafe(|| self.shutdown(NET)));
     }
+}
+
+/// Shuts a provider down on a thread of its own, or here if there is none to be had.
+fn beside(shut_down: impl FnOnce() -> OTelSdkResult + Clone + Send + 'static) -> Receiver<OTelSdkResult> {
+    let (told, ended) = sync_channel(1);
+    let run = move || drop(told.send(shut_down()));
+    let thread = std::thread::Builder::new().name("otel-session.shutdown".into());
+    if thread.spawn(run.clone()).is_err() {
+        run();
+    }
+    ended
 }
 
 /// What went wrong. A provider that the application shut down by itself is no error.

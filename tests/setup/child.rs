@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{Tracer as _, TracerProvider as _};
-use opentelemetry_sdk::logs::SdkLogRecord;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogBatch, LogExporter, SdkLogRecord};
 use otel_session::testing::CapturedLogs;
 use otel_session::{Setup, Telemetry, setup};
 
@@ -29,6 +30,8 @@ fn the_case_of_this_process() {
         "named by code" => work(named_by_code(), Ending::Shutdown),
         "endpoint by code" => work(by_code(), Ending::Shutdown),
         "further exporters" => further_exporters(),
+        "exporters that do not end" => work(three_that_do_not_end(), Ending::Within(Duration::from_secs(2))),
+        "exporters that do not end, dropped" => work(three_that_do_not_end(), Ending::Drop),
         "in a hurry" => work(setup(), Ending::Within(Duration::from_millis(500))),
         "propagated" => propagated(),
         "twice" => twice(),
@@ -93,6 +96,26 @@ fn further_exporters() {
     };
     tell("first", names(&first));
     tell("second", names(&second));
+}
+
+fn three_that_do_not_end() -> Setup {
+    (0..3).fold(setup(), |setup, _| setup.with_log_exporter(NeverEnds))
+}
+
+/// Shuts down like a bridge whose collector is away, only longer.
+#[derive(Debug)]
+struct NeverEnds;
+
+impl LogExporter for NeverEnds {
+    async fn export(&self, _: LogBatch<'_>) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        let (_never, told) = std::sync::mpsc::channel::<()>();
+        let _ = told.recv_timeout(Duration::from_secs(60));
+        Ok(())
+    }
 }
 
 /// What a request carried that came in, as it goes out with the next one.

@@ -54,6 +54,20 @@ fn a_collector_that_never_answers_keeps_nobody_waiting() {
 }
 
 #[test]
+fn exporters_that_do_not_end_share_one_bound() {
+    let nowhere = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")];
+    for (case, told) in [
+        ("exporters that do not end", "flushing took longer than 2s; allow more time"),
+        ("exporters that do not end, dropped", ""),
+    ] {
+        let child = child(case, &nowhere);
+        let milliseconds: u64 = child.value("milliseconds").parse().unwrap();
+        assert!(milliseconds < 5_000, "{case}: {milliseconds} ms, where each alone may take all of the time");
+        assert_eq!(child.values.get("shutdown").map_or("", String::as_str), told, "{case}");
+    }
+}
+
+#[test]
 fn headers_reach_the_collector_and_are_never_shown() {
     const SECRET: &str = "c2VjcmV0 t0ken";
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
