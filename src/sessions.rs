@@ -121,9 +121,9 @@ impl Sessions {
         self.core.losses.read()
     }
 
-    /// Ends the live session ([`EndReason::Shutdown`](crate::EndReason::Shutdown)), flushes every attached log pipeline on
-    /// the keeper thread, waits for it at most `timeout`, and stops the keeper. Nothing starts afterwards: signals carry the
-    /// last session's id. Calling it again is fine.
+    /// Ends the live session ([`EndReason::Shutdown`](crate::EndReason::Shutdown)), flushes every attached log pipeline, all at
+    /// once and off this thread, waits for it at most `timeout`, and stops the keeper. Nothing starts afterwards: signals carry
+    /// the last session's id. Calling it again is fine.
     ///
     /// Call it before the providers' own shutdown, which would take the pipelines away. Spans that are flushed later still
     /// carry the session they started in.

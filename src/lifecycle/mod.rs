@@ -153,10 +153,27 @@ impl Core {
         self.current.sink().observers.run(&self.losses);
     }
 
+    /// Flushes every pipeline, all at once: one that cannot export must not use up the time of the others.
     fn flush(&self, patience: Duration) -> Vec<String> {
-        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        let flush = |pipeline: &Arc<dyn Publish>| {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            flush(&**pipeline, patience).err()
+        };
         let pipelines = self.current.sink().pipelines();
-        pipelines.iter().filter_map(|pipeline| flush(&**pipeline, patience).err()).collect()
+        let Some((first, others)) = pipelines.split_first() else { return Vec::new() };
+        std::thread::scope(|scope| {
+            let beside = |pipeline| {
+                let thread = std::thread::Builder::new().name("otel-session.flush".into());
+                (pipeline, thread.spawn_scoped(scope, move || flush(pipeline)))
+            };
+            let others: Vec<_> = others.iter().map(beside).collect();
+            let first = flush(first);
+            let others = others.into_iter().map(|(pipeline, thread)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| Some("a log processor panicked".to_owned())),
+                Err(_) => flush(pipeline),
+            });
+            [first].into_iter().chain(others).flatten().collect()
+        })
     }
 
     /// How long the keeper may park.

@@ -13,6 +13,8 @@ use opentelemetry_sdk::logs::{
 use otel_session::testing::{CapturedLogs, ManualClock};
 use otel_session::{Loss, Sessions};
 
+use crate::support::bounded::Gate;
+use crate::support::exporters::Hooked;
 use crate::support::pipelines::{KINDS, Kind};
 use crate::support::*;
 
@@ -284,7 +286,7 @@ fn law_3_shutdown_flushes_what_it_ended_even_while_an_observer_is_slow() {
     for kind in KINDS {
         let rig = Rig::of(kind);
         rig.log("first");
-        let (gate, at) = (crate::support::bounded::Gate::default(), crate::support::bounded::Gate::default());
+        let (gate, at) = (Gate::default(), Gate::default());
         let held = (gate.clone(), at.clone());
         rig.sessions
             .on_transition(move |transition| {
@@ -541,6 +543,24 @@ fn law_3_a_processor_that_is_wrapped_twice_publishes_every_record_once() {
         let expected = ["session.start", "one", "session.end", "session.start", "two", "session.end"];
         assert_eq!(events(&lines), expected);
     }
+}
+
+#[test]
+fn law_7_a_pipeline_that_hangs_at_shutdown_takes_no_time_from_the_others() {
+    let (_clock, sessions) = bare();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let hangs = Hooked::new(move |_, _| {
+        held.pass();
+        true
+    });
+    let hanging = Kind::Batch.loggers(&sessions, hangs);
+    let (others, logs) = attach(Kind::Batch, &sessions);
+    emit(&hanging.logger("test"), "log", None);
+    emit(&others.logger("test"), "log", None);
+    assert!(sessions.shutdown(seconds(2)).is_err(), "one hangs");
+    assert_eq!(events(&lines(&logs)), ["session.start", "log", "session.end"]);
+    gate.open();
 }
 
 /// A processor that gives up waiting the first times, as the SDK's does after five seconds whatever its caller's patience.
