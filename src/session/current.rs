@@ -203,23 +203,24 @@ impl<S: Sink> Current<S> {
         self.published.store(chain.live);
     }
 
-    /// The session that a moment of the wall clock belongs to.
+    /// The session that a moment of the wall clock belongs to. If that is forgotten, it is the oldest one known, and counted
+    /// where the signal `takes` something from it.
     #[inline]
-    pub(crate) fn snapshot_at(&self, at: i64) -> Option<&'static Snapshot> {
+    pub(crate) fn snapshot_at(&self, at: i64, takes: impl FnOnce(&Snapshot) -> bool) -> Option<&'static Snapshot> {
         match self.published.load() {
             Some(live) if at >= live.from => Some(&live.snapshot),
-            _ => self.remembered_at(at),
+            _ => self.remembered_at(at, takes),
         }
     }
 
     /// The same for a moment that may lie before the live session.
     #[cold]
-    fn remembered_at(&self, at: i64) -> Option<&'static Snapshot> {
+    fn remembered_at(&self, at: i64, takes: impl FnOnce(&Snapshot) -> bool) -> Option<&'static Snapshot> {
         let mut chain = self.chain.lock();
         let now = self.clock.moment();
         chain.heed_wall(now);
         let (snapshot, forgotten) = chain.snapshot_at(at)?;
-        if forgotten {
+        if forgotten && takes(snapshot) {
             self.losses.add(Loss::HistoryForgotten, 1);
         }
         Some(snapshot)

@@ -85,7 +85,7 @@ impl Sessions {
     pub(super) fn stamp_log(&self, record: &mut SdkLogRecord, live: &'static Live) {
         let snapshot = match record.timestamp() {
             None => &live.snapshot,
-            Some(time) => self.snapshot_of(to_nanos(time), live),
+            Some(time) => self.snapshot_of(to_nanos(time), live, record),
         };
         if has(record, SESSION_ID) {
             keep_last_id(record);
@@ -102,13 +102,15 @@ impl Sessions {
 
     /// The snapshot that a log with a time of its own belongs to.
     #[inline]
-    fn snapshot_of(&self, time: i64, live: &'static Live) -> &'static Snapshot {
+    fn snapshot_of(&self, time: i64, live: &'static Live, record: &SdkLogRecord) -> &'static Snapshot {
         if time >= live.from {
             return &live.snapshot;
         }
         // The log's own session may be forgotten by now, and the oldest one known newer than the session it was emitted in:
         // that one's start need not be out yet.
-        let known = self.core.current.snapshot_at(time).filter(|known| known.index <= live.snapshot.index);
+        // A pipeline before this one may have put them on, and counted it.
+        let takes = |known: &Snapshot| !has(record, SESSION_ID) || known.user_id.is_some() && !has(record, USER_ID);
+        let known = self.core.current.snapshot_at(time, takes).filter(|known| known.index <= live.snapshot.index);
         known.unwrap_or(&live.snapshot)
     }
 }

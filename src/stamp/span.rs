@@ -99,7 +99,8 @@ fn is_session_id(attribute: &KeyValue) -> bool {
 fn stamp(core: &Core, span: &mut SpanData) {
     let explicit = explicit_id(&mut span.attributes);
     // Asked for with an explicit id as well: the user still is the one of that time, as on logs.
-    let own = core.current.snapshot_at(to_nanos(span.start_time));
+    let takes = |own: &Snapshot| explicit.is_none() || needs_user(&span.attributes, own);
+    let own = core.current.snapshot_at(to_nanos(span.start_time), takes);
     if let Some(own) = own {
         if explicit.is_none() {
             span.attributes.push(KeyValue::new(SESSION_ID, own.id));
@@ -108,8 +109,10 @@ fn stamp(core: &Core, span: &mut SpanData) {
     }
     for event in &mut span.events.events {
         // Events happen after their span started, most of them in the same session.
-        let at = core.current.snapshot_at(to_nanos(event.timestamp)).or(own);
-        if explicit_id(&mut event.attributes).is_none() {
+        let has_id = explicit_id(&mut event.attributes).is_some();
+        let takes = |at: &Snapshot| !has_id && explicit.is_none() || needs_user(&event.attributes, at);
+        let at = core.current.snapshot_at(to_nanos(event.timestamp), takes).or(own);
+        if !has_id {
             match (&explicit, at) {
                 (Some(id), _) => event.attributes.push(KeyValue::new(SESSION_ID, id.clone())),
                 (None, Some(at)) => event.attributes.push(KeyValue::new(SESSION_ID, at.id)),
@@ -138,11 +141,14 @@ fn explicit_id(attributes: &mut Vec<KeyValue>) -> Option<opentelemetry::Value> {
 }
 
 fn stamp_user(attributes: &mut Vec<KeyValue>, snapshot: &Snapshot) {
-    if let Some(user_id) = snapshot.user_id
-        && !attributes.iter().any(|attribute| attribute.key.as_str() == USER_ID)
-    {
+    if let Some(user_id) = snapshot.user_id.filter(|_| needs_user(attributes, snapshot)) {
         attributes.push(KeyValue::new(USER_ID, user_id));
     }
+}
+
+/// Whether the session has a user, and the application named none.
+fn needs_user(attributes: &[KeyValue], snapshot: &Snapshot) -> bool {
+    snapshot.user_id.is_some() && !attributes.iter().any(|attribute| attribute.key.as_str() == USER_ID)
 }
 
 /// A span processor that stamps what reaches the processor it wraps; made by [`Sessions::span_processor`].

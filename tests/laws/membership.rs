@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use opentelemetry::trace::Span as _;
+use opentelemetry::KeyValue;
+use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry::trace::{Span as _, TracerProvider as _};
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use opentelemetry_sdk::trace::SimpleSpanProcessor;
+use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
 
 use crate::support::pipelines::KINDS;
 use crate::support::*;
-use otel_session::{Activity, Loss};
+use otel_session::{Activity, Loss, Sessions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -264,6 +269,52 @@ fn law_2_the_history_holds_sixty_four_sessions_and_beyond_it_the_oldest_id_is_us
     assert_eq!(rig.log_id("forgotten").as_deref(), Some(ids[37].as_str()));
     assert_eq!(rig.span_id("forgotten").as_deref(), Some(ids[37].as_str()));
     assert_eq!(rig.sessions.losses().total(), 2);
+}
+
+#[test]
+fn law_11_only_what_takes_its_id_or_user_from_the_oldest_session_known_is_counted_and_a_log_once() {
+    let clock = ManualClock::new(epoch());
+    let sessions = Sessions::builder().with_clock(clock.clone()).build().unwrap();
+    let twice = SdkLoggerProvider::builder()
+        .with_log_processor(sessions.batch_log_processor(CapturedLogs::default()))
+        .with_log_processor(sessions.batch_log_processor(CapturedLogs::default()));
+    let tracers = tracers_of(sessions.span_processor(SimpleSpanProcessor::new(CapturedSpans::default())));
+    let (loggers, tracer) = (twice.build(), tracers.tracer("test"));
+    let log = |attributes: &[(&'static str, &'static str)]| {
+        let logger = loggers.logger("test");
+        let mut record = logger.create_log_record();
+        record.set_timestamp(epoch());
+        record.add_attributes(attributes.iter().copied());
+        logger.emit(record);
+    };
+    let span = |own: &[&KeyValue], of_event: &[&KeyValue]| {
+        let mut span = start_span(&tracer, "span", epoch());
+        span.set_attributes(own.iter().copied().cloned());
+        span.add_event_with_timestamp("event", epoch(), of_event.iter().copied().cloned().collect());
+        span.end();
+    };
+    let (id, user) = (("session.id", "own"), ("user.id", "own"));
+    let [own_id, own_user] = [id, user].map(|(key, value)| KeyValue::new(key, value));
+    let forgotten = || sessions.losses().count(Loss::HistoryForgotten);
+    for users in [None, Some("ada")] {
+        sessions.set_user_id(users);
+        for _ in 0..70 {
+            clock.suspend(MINUTE);
+            sessions.rotate();
+        }
+        let before = forgotten();
+        log(&[id, user]);
+        span(&[&own_id, &own_user], &[&own_user]);
+        assert_eq!(forgotten(), before, "nothing is taken");
+        log(&[id]);
+        span(&[&own_id], &[]);
+        span(&[&own_user], &[&own_id, &own_user]);
+        assert_eq!(forgotten() - before, if users.is_some() { 4 } else { 1 }, "only the user is, and an id");
+        log(&[]);
+        log(&[user]);
+        span(&[], &[]);
+        assert_eq!(forgotten() - before, if users.is_some() { 8 } else { 5 });
+    }
 }
 
 #[test]
