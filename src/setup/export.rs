@@ -122,7 +122,9 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, otlp: &Otlp) -> 
 fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, otlp: &Otlp) -> Result<B, ExporterBuildError> {
     let builder = builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
     let builder = builder.with_endpoint(otlp.endpoint.as_str()).with_timeout(otlp.timeout);
-    let builder = builder.with_headers(otlp.headers.0.iter().cloned().collect());
+    // The exporter decodes what it is given once more.
+    let encoded = |(name, value): &(String, String)| (name.clone(), value.replace('%', "%25"));
+    let builder = builder.with_headers(otlp.headers.0.iter().map(encoded).collect());
     let builder = builder.with_http_client(http_client(otlp.timeout)?);
     Ok(match otlp.compression {
         Some(compression) => builder.with_compression(compression),

@@ -105,13 +105,13 @@ fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
         "no runtime",
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=t0ken"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=t0ken%252D"),
             ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", ""),
             ("OTEL_LOGS_EXPORTER", "none"),
         ],
     );
     let head = received.recv_timeout(DEADLINE).unwrap();
-    assert!(head.contains("/v1/traces") && head.contains("authorization: t0ken"), "{head}");
+    assert!(head.contains("/v1/traces") && head.contains("authorization: t0ken%2D\r"), "{head}");
 }
 
 /// Reads one request and says 400; returns its head.
