@@ -2,7 +2,7 @@
 //!
 //! Building it takes one pass, O(n) in signals. It borrows the stream and decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub(super) struct Entry<'a> {
     pub(super) starts: Vec<&'a Log>,
     /// The `session.end` records, in the order of arrival.
     pub(super) ends: Vec<&'a Log>,
-    /// The `session.end` of whatever session came last from the same resource before the first start.
-    pub(super) end_before: Option<&'a Log>,
+    /// Of an unlinked start: the earliest end that it may have followed, in nanoseconds. See [`Unfollowed`].
+    pub(super) end_before: Option<u64>,
     pub(super) spans: usize,
     pub(super) events: usize,
     /// Logs other than the session's own start and end.
@@ -36,20 +36,23 @@ pub(super) struct Entry<'a> {
 impl<'a> Ledger<'a> {
     pub(super) fn of(stream: &'a Stream) -> Self {
         let mut ledger = Self { entries: Vec::new(), by_id: HashMap::new(), origins: Origins::default() };
-        let mut last_ends = HashMap::new();
+        let mut unfollowed = HashMap::<_, Unfollowed<'a>>::new();
         for log in stream.logs() {
             ledger.origins.learn(&log.resource);
             let Some(id) = log.session_id() else { continue };
-            let origin = ledger.origins.of(&log.resource);
+            let unfollowed = unfollowed.entry(ledger.origins.of(&log.resource)).or_default();
+            let end_of_previous = log.previous_session_id().and_then(|id| ledger.find(id)).and_then(Entry::end);
             let entry = ledger.entry(id, &log.resource);
             entry.stretch(log.nanos());
             if log.is_session_start() {
                 if entry.starts.is_empty() {
-                    entry.end_before = last_ends.get(&origin).copied();
+                    entry.end_before = unfollowed.follow(log, end_of_previous);
                 }
                 entry.starts.push(log);
             } else if log.is_session_end() {
-                last_ends.insert(origin, log);
+                if entry.ends.is_empty() {
+                    unfollowed.0.insert((log.nanos(), id));
+                }
                 entry.ends.push(log);
             } else {
                 entry.logs += 1;
@@ -128,6 +131,32 @@ impl<'a> Entry<'a> {
             let (first, last) = self.nanos.unwrap_or((nanos, nanos));
             self.nanos = Some((first.min(nanos), last.max(nanos)));
         }
+    }
+}
+
+/// The ends from one resource that no start has followed yet: time and session.
+///
+/// One program may have several chains of sessions, and a start that is not linked does not say whose end it follows. With
+/// one chain there is at most one such end; with several any of them may be the one.
+#[derive(Default)]
+struct Unfollowed<'a>(BTreeSet<(u64, &'a str)>);
+
+impl<'a> Unfollowed<'a> {
+    /// Takes away the end that a start follows. Returns the earliest that it may have followed, if it is not linked.
+    fn follow(&mut self, start: &'a Log, end_of_previous: Option<&'a Log>) -> Option<u64> {
+        if let Some(previous) = start.previous_session_id() {
+            if let Some(end) = end_of_previous {
+                self.0.remove(&(end.nanos(), previous));
+            }
+            return None;
+        }
+        let earliest = self.0.first().map(|(nanos, _)| *nanos);
+        // Of those that fit the latest: what stays behind then makes later verdicts milder, never harsher.
+        let after = (start.nanos().saturating_add(1), "");
+        if let Some(followed) = self.0.range(..after).next_back().copied() {
+            self.0.remove(&followed);
+        }
+        earliest
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Problem {
         signal: SignalRef,
     },
     /// More than one `session.start` with one id. Two log pipelines of one program that both export to this collector
-    /// cause it, since each carries its own.
+    /// cause it, since each carries its own, and so does an exporter that sends a batch again after it was accepted.
     #[non_exhaustive]
     StartedTwice {
         /// The session.
@@ -55,7 +55,7 @@ pub enum Problem {
         /// How often it was started.
         times: usize,
     },
-    /// More than one `session.end` with one id. Two log pipelines to this collector cause it too.
+    /// More than one `session.end` with one id. Two log pipelines to this collector, or a batch sent again, cause it too.
     #[non_exhaustive]
     EndedTwice {
         /// The session.
@@ -101,7 +101,9 @@ pub enum Problem {
     /// A signal that is older than the session it carries: its time (a span's start; a log's own time) lies before the end
     /// of the session before, or, where no end is known, a span started more than 100 ms before its session.
     /// Times between an end and the next start belong to the next session and are no problem, also where the start is not
-    /// linked: then the end is the last that came from the same resource before it.
+    /// linked: then the end is one that came from the same resource before it and that no other start has followed, the
+    /// earliest if there are several. A sender whose wall clock was set back looks the same as one that stamps wrongly, and
+    /// is reported too.
     #[non_exhaustive]
     SignalBeforeStart {
         /// The signal.
@@ -303,11 +305,8 @@ impl Judged<'_> {
             // The session may have begun unseen, any time after the end of the one before it.
             Some((_, end)) if self.nanos >= end.nanos() => return,
             Some((id, _)) => Some(id.to_owned()),
-            // A start that is not linked still follows the end before it, if that is of the same sessions. It may be of
-            // others in the same program: then it proves nothing against the signal.
-            None if entry.previous_id().is_none() && entry.end_before.is_some_and(|end| self.nanos >= end.nanos()) => {
-                return;
-            }
+            // A start that is not linked still follows an end, and began unseen at any time after it.
+            None if entry.previous_id().is_none() && entry.end_before.is_some_and(|end| self.nanos >= end) => return,
             None if self.kind == SignalKind::Span && by > UNSEEN_START => None,
             None => return,
         };

@@ -189,6 +189,47 @@ fn times_between_an_unlinked_end_and_the_next_start_belong_to_the_later_too() {
 }
 
 #[test]
+fn an_end_of_other_sessions_in_the_same_program_proves_nothing_against_a_span() {
+    // Two sets of sessions with one resource: the last end before the start of a2 is one of the others'.
+    let logs = [
+        start("a1", None, 0),
+        start("b1", None, 0),
+        end("a1", "ended", 10),
+        end("b1", "inactivity", 15),
+        start("a2", None, 20),
+    ];
+    assert_eq!(found(&logs, &[span("a2", 12, 21)]), [""; 0]);
+    let expected = "span #1 work carries session a2 but is 11s older than it";
+    assert_eq!(found(&logs, &[span("a2", 9, 21)]), [expected], "no session had ended");
+
+    // Either start may follow either end, but none an end that is later than itself.
+    let of_two = |b1_ended| {
+        vec![
+            start("a1", None, 0),
+            start("b1", None, 0),
+            end("a1", "ended", 10),
+            end("b1", "ended", b1_ended),
+            start("b2", None, 20),
+            start("a2", None, 30),
+        ]
+    };
+    assert_eq!(found(&of_two(15), &[span("a2", 12, 31), span("b2", 16, 21)]), [""; 0]);
+    let expected = "span #1 work carries session a2 but is 6s older than it";
+    assert_eq!(found(&of_two(25), &[span("a2", 24, 31)]), [expected], "b2 followed a1");
+}
+
+#[test]
+fn an_end_that_another_session_followed_excuses_nothing() {
+    let expected = "span #1 work carries session s3 but is 15s older than it";
+    let last = [end("s2", "ended", 30), start("s3", None, 40)];
+    for second in [start("s2", Some("s1"), 20), start("s2", None, 20)] {
+        let logs = [&[start("s1", None, 0), end("s1", "ended", 10), second], last.as_slice()].concat();
+        assert_eq!(found(&logs, &[span("s3", 25, 41)]), [expected]);
+        assert_eq!(found(&logs, &[span("s3", 30, 41)]), [""; 0]);
+    }
+}
+
+#[test]
 fn an_end_of_another_resource_says_nothing_of_when_a_session_began() {
     let collector = DevCollector::start().expect("a collector");
     send_logs_of(&collector, "worker", &[start("s1", None, 0), end("s1", "ended", 10)]);
