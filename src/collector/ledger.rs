@@ -13,6 +13,8 @@ pub(super) struct Ledger<'a> {
     entries: Vec<Entry<'a>>,
     by_id: HashMap<&'a str, usize>,
     origins: Origins<'a>,
+    /// Whether everything that arrived is still there.
+    pub(super) complete: bool,
 }
 
 /// What was seen of one session id.
@@ -35,7 +37,8 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Ledger<'a> {
     pub(super) fn of(stream: &'a Stream) -> Self {
-        let mut ledger = Self { entries: Vec::new(), by_id: HashMap::new(), origins: Origins::default() };
+        let complete = stream.dropped() == 0;
+        let mut ledger = Self { entries: Vec::new(), by_id: HashMap::new(), origins: Origins::default(), complete };
         let mut unfollowed = HashMap::<_, Unfollowed<'a>>::new();
         for log in stream.logs() {
             ledger.origins.learn(&log.resource);

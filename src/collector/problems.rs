@@ -99,7 +99,8 @@ pub enum Problem {
         previous_id: String,
     },
     /// A signal that is older than the session it carries: its time (a span's start; a log's own time) lies before the end
-    /// of the session before, or, where no end is known, a span started more than 100 ms before its session.
+    /// of the session before, or, where no end is known and no record was dropped, a span started more than 100 ms before
+    /// its session.
     /// Times between an end and the next start belong to the next session and are no problem, also where the start is not
     /// linked: then the end is one that came from the same resource before it and that no other start has followed, the
     /// earliest if there are several. A sender whose wall clock was set back looks the same as one that stamps wrongly, and
@@ -209,7 +210,7 @@ pub(super) fn problems(stream: &Stream, ledger: &Ledger<'_>) -> Vec<Problem> {
     }
     judge_arrivals(stream, ledger, &mut problems);
     for entry in ledger.entries() {
-        judge_session(entry, ledger, stream.dropped() == 0, &mut problems);
+        judge_session(entry, ledger, &mut problems);
     }
     problems
 }
@@ -307,7 +308,8 @@ impl Judged<'_> {
             Some((id, _)) => Some(id.to_owned()),
             // A start that is not linked still follows an end, and began unseen at any time after it.
             None if entry.previous_id().is_none() && entry.end_before.is_some_and(|end| self.nanos >= end) => return,
-            None if self.kind == SignalKind::Span && by > UNSEEN_START => None,
+            // The end that would excuse it may have been dropped.
+            None if self.kind == SignalKind::Span && by > UNSEEN_START && ledger.complete => None,
             None => return,
         };
         problems.push(Problem::SignalBeforeStart {
@@ -342,7 +344,7 @@ fn judge_arrivals(stream: &Stream, ledger: &Ledger<'_>, problems: &mut Vec<Probl
     }
 }
 
-fn judge_session(entry: &Entry<'_>, ledger: &Ledger<'_>, complete: bool, problems: &mut Vec<Problem>) {
+fn judge_session(entry: &Entry<'_>, ledger: &Ledger<'_>, problems: &mut Vec<Problem>) {
     let id = || entry.id.to_owned();
     if entry.starts.len() > 1 {
         problems.push(Problem::StartedTwice { session_id: id(), times: entry.starts.len() });
@@ -351,7 +353,7 @@ fn judge_session(entry: &Entry<'_>, ledger: &Ledger<'_>, complete: bool, problem
         problems.push(Problem::EndedTwice { session_id: id(), times: entry.ends.len() });
     }
     match (entry.start(), entry.end()) {
-        (None, Some(end)) if complete && !is_crash(end) => {
+        (None, Some(end)) if ledger.complete && !is_crash(end) => {
             problems.push(Problem::EndWithoutStart { session_id: id() });
         }
         (Some(start), Some(end)) if end.nanos() < start.nanos() => {

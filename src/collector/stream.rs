@@ -94,7 +94,7 @@ impl Stream {
     ///
     /// Batches of spans and of logs travel apart and may cross, so spans are compared with sessions by time only, and
     /// the order of arrival is judged among the logs of one resource only. Once records were [dropped](Self::dropped), a
-    /// missing start is not held against a session.
+    /// missing start is not held against a session, nor a missing end against a span.
     pub fn problems(&self) -> Vec<Problem> {
         problems::problems(self, &Ledger::of(self))
     }

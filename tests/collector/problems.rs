@@ -108,6 +108,16 @@ fn an_end_without_a_start_is_not_judged_once_records_were_dropped() {
 }
 
 #[test]
+fn a_span_is_not_held_against_an_end_that_was_dropped() {
+    for start in [start("s2", None, 20), start("s2", Some("s1"), 20)] {
+        let collector = DevCollector::builder().with_max_records(2).build().expect("a collector");
+        send_logs(&collector, &[end("s1", "ended", 10), start]);
+        send_spans(&collector, &[span("s2", 15, 21)]);
+        assert_eq!((collector.stream().dropped(), collector.stream().problems()), (1, vec![]));
+    }
+}
+
+#[test]
 fn an_end_before_its_start_is_found() {
     assert_eq!(found(&[start("s1", None, 10), end("s1", "ended", 8)], &[]), ["session s1 ended 2s before it started"]);
 }
