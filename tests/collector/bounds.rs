@@ -69,6 +69,14 @@ fn a_request_of_very_many_tiny_items_is_refused_before_it_is_built() {
 }
 
 #[test]
+fn commas_in_a_text_are_no_values_also_behind_an_escaped_quotation_mark() {
+    let collector = DevCollector::builder().with_max_body_bytes(2_000).build().expect("a collector");
+    let body = json!({ "timeUnixNano": "1", "body": { "stringValue": format!("\"{}", ",".repeat(1_000)) } });
+    let reply = post_json(&collector.otlp_http_endpoint(), "/v1/logs", &json_logs("shop", &[body]));
+    assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+}
+
+#[test]
 fn honest_batches_of_the_largest_size_pass_the_bound_on_memory() {
     let collector = DevCollector::builder().with_max_body_bytes(1 << 20).build().expect("a collector");
     let short = bytes(6, [bytes(1, "a"), bytes(2, bytes(1, "b"))].concat());

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 
 use crate::client::{LOGS, METRICS, TRACES, call, exchange, post, post_json, post_protobuf};
 use crate::story::{clean_logs, log, send_logs};
-use crate::wire::{EPOCH, bytes, frame, full_log, full_span, gzip, json_logs, metrics_request, nested, pair, request};
+use crate::wire::{
+    EPOCH, bytes, frame, full_log, full_span, gzip, json_logs, json_traces, metrics_request, nested, pair, request,
+};
 
 #[test]
 fn every_field_of_a_log_arrives_over_protobuf() {
@@ -62,6 +64,20 @@ fn a_compressed_http_body_is_unpacked() {
 }
 
 #[test]
+fn types_and_encodings_are_read_whatever_their_case_and_parameters() {
+    let collector = DevCollector::start().expect("a collector");
+    let (plain, packed) = (request(&[full_log()]), gzip(&request(&[full_log()])));
+    for (headers, body) in [
+        ("Content-Type: Application/X-Protobuf; charset=utf-8\r\n", &plain),
+        ("Content-Type: application/x-protobuf\r\nContent-Encoding: identity\r\n", &plain),
+        ("Content-Type: application/x-protobuf\r\nContent-Encoding: GZIP\r\n", &packed),
+    ] {
+        assert_eq!(post(&collector.otlp_http_endpoint(), "/v1/logs", headers, body).status, 200, "{headers}");
+    }
+    assert_eq!(collector.stream().logs().len(), 3);
+}
+
+#[test]
 fn a_compressed_body_of_several_members_is_unpacked_to_its_end() {
     let collector = DevCollector::start().expect("a collector");
     // Two messages after one another are one with the records of both, and so are two gzip members.
@@ -109,6 +125,33 @@ fn json_lines_carry_everything_and_json_reads_it_back_the_same() {
     }
     assert_eq!(second.stream().logs(), first.logs());
     assert_eq!(second.stream().spans(), first.spans());
+}
+
+#[test]
+fn numbers_that_json_has_no_word_for_are_exported_as_otlp_writes_them_and_read_back() {
+    let collector = DevCollector::start().expect("a collector");
+    let words = ["NaN", "Infinity", "-Infinity"];
+    let bodies = words.map(|word| json!({ "timeUnixNano": "1", "body": { "doubleValue": word } }));
+    let reply = post_json(&collector.otlp_http_endpoint(), "/v1/logs", &json_logs("shop", &bodies));
+    assert_eq!(reply.status, 200);
+    let stream = collector.stream();
+    let numbers: Vec<_> = stream.logs().iter().filter_map(|log| log.body.as_ref()?.as_f64()).collect();
+    assert!(numbers[0].is_nan() && numbers[1..] == [f64::INFINITY, f64::NEG_INFINITY], "{numbers:?}");
+    let lines = stream.to_json_lines();
+    let written =
+        lines.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON")["body"]["doubleValue"].clone());
+    assert_eq!(written.collect::<Vec<_>>(), words);
+}
+
+#[test]
+fn each_kind_of_span_is_known_and_a_new_one_is_unspecified() {
+    let collector = DevCollector::start().expect("a collector");
+    let spans: Vec<_> = (0..7).map(|kind| json!({ "name": "work", "kind": kind })).collect();
+    assert_eq!(post_json(&collector.otlp_http_endpoint(), "/v1/traces", &json_traces("shop", &spans)).status, 200);
+    let stream = collector.stream();
+    let kinds: Vec<_> = stream.spans().iter().map(|span| span.kind).collect();
+    use SpanKind::{Client, Consumer, Internal, Producer, Server, Unspecified};
+    assert_eq!(kinds, [Unspecified, Internal, Server, Client, Producer, Consumer, Unspecified]);
 }
 
 #[test]
@@ -238,6 +281,10 @@ fn an_id_of_the_wrong_length_is_refused() {
     assert_eq!(post_protobuf(&collector.otlp_http_endpoint(), "/v1/logs", &body).status, 400);
     let body = json_logs("shop", &[json!({ "traceId": "xyz" })]);
     assert_eq!(post_json(&collector.otlp_http_endpoint(), "/v1/logs", &body).status, 400);
+    for (id, wrong) in [("traceId", "ab"), ("spanId", "ab"), ("parentSpanId", "ab"), ("parentSpanId", "abc")] {
+        let body = json_traces("shop", &[json!({ id: wrong })]);
+        assert_eq!(post_json(&collector.otlp_http_endpoint(), "/v1/traces", &body).status, 400, "{id} {wrong}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use otel_session::collector::{DevCollector, Problem, SignalKind};
 use serde_json::{Value as Json, json};
 
 use crate::story::{clean_logs, end, event, log, push, send_logs, send_logs_of, send_spans, span, start, stream_of};
-use crate::wire::json_pair;
+use crate::wire::{EPOCH, SECOND, json_pair};
 
 #[test]
 fn a_clean_stream_has_no_problems_whichever_of_spans_and_logs_arrive_first() {
@@ -98,6 +98,7 @@ fn two_starts_and_two_ends_of_one_session_are_found() {
 fn an_end_without_a_start_is_found_unless_a_crash_explains_it() {
     assert_eq!(found(&[end("s1", "inactivity", 5)], &[]), ["session s1 ended and was never started"]);
     assert_eq!(found(&[end("s1", "crash", 5)], &[]), [""; 0]);
+    assert_eq!(found(&[end("s1", "Crash", 5)], &[]), [""; 0], "however another producer writes it");
 }
 
 #[test]
@@ -120,6 +121,10 @@ fn a_span_is_not_held_against_an_end_that_was_dropped() {
 #[test]
 fn an_end_before_its_start_is_found() {
     assert_eq!(found(&[start("s1", None, 10), end("s1", "ended", 8)], &[]), ["session s1 ended 2s before it started"]);
+    let mut linked = clean_logs();
+    linked.push(end("s2", "ended", 8));
+    let expected = ["session s2 ended 32s before it started"];
+    assert_eq!(found(&linked, &[]), expected, "it is no signal that carries the wrong session");
 }
 
 #[test]
@@ -165,6 +170,12 @@ fn a_previous_session_that_was_never_seen_or_ended_elsewhere_is_no_problem() {
     send_logs_of(&collector, "one", &[start("s1", None, 0), start("s2", Some("s1"), 5)]);
     send_logs_of(&collector, "two", &[end("s1", "inactivity", 5)]);
     assert_eq!(collector.stream().problems(), []);
+
+    let collector = DevCollector::start().expect("a collector");
+    send_logs_of(&collector, "one", &[start("s1", None, 0)]);
+    send_logs_of(&collector, "two", &[start("s2", Some("s1"), 5)]);
+    assert_eq!(collector.stream().problems(), [], "started elsewhere: what arrived first says nothing");
+    assert_eq!(found(&[start("s2", Some("s1"), 5), start("s1", None, 0)], &[]), [""; 0], "seen to start only after it");
 }
 
 #[test]
@@ -181,6 +192,15 @@ fn a_signal_older_than_its_session_is_found_when_the_previous_one_still_ran() {
             "span event #2 click carries session s2 but is 33s older than it, of the time of s1",
         ]
     );
+}
+
+#[test]
+fn a_log_without_a_time_of_its_own_is_not_older_than_its_session() {
+    let mut logs = clean_logs();
+    let mut observed_early = log("s2", 8);
+    observed_early["timeUnixNano"] = json!("0");
+    logs.push(observed_early);
+    assert_eq!(found(&logs, &[]), [""; 0]);
 }
 
 #[test]
@@ -237,6 +257,12 @@ fn an_end_that_another_session_followed_excuses_nothing() {
         assert_eq!(found(&logs, &[span("s3", 25, 41)]), [expected]);
         assert_eq!(found(&logs, &[span("s3", 30, 41)]), [""; 0]);
     }
+    // What arrives a second time changes nothing of that.
+    let (first, second) = (end("s1", "ended", 10), start("s2", None, 20));
+    let logs = [&[start("s1", None, 0), first.clone(), second.clone(), first], last.as_slice()].concat();
+    assert_eq!(found(&logs, &[span("s3", 25, 41)]), [expected, "session s1 was ended 2 times"]);
+    let logs = [start("s1", None, 0), end("s1", "ended", 10), second.clone(), end("s2", "ended", 30), second];
+    assert_eq!(found(&logs, &[span("s2", 15, 21)]), ["session s2 was started 2 times"]);
 }
 
 #[test]
@@ -253,6 +279,15 @@ fn a_span_that_is_older_than_the_first_session_shows_that_the_start_came_after_i
     let mut late = clean_logs();
     late[0] = start("s1", None, 4);
     assert_eq!(found(&late, &[span("s1", 1, 5)]), ["span #1 work carries session s1 but is 3s older than it"]);
+
+    // A span takes its time a moment before the thread that begins the session takes the session's.
+    let earlier_by = |millis: u64| {
+        let mut span = span("s1", 4, 5);
+        span["startTimeUnixNano"] = json!((EPOCH + 4 * SECOND - millis * 1_000_000).to_string());
+        span
+    };
+    assert_eq!(found(&late, &[earlier_by(100)]), [""; 0]);
+    assert_eq!(found(&late, &[earlier_by(101)]).len(), 1);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use otel_session::collector::DevCollector;
 use serde_json::json;
 
-use crate::story::{clean_logs, end, event, log, push, span, start, stream_of, time};
+use crate::client::post_json;
+use crate::story::{clean_logs, end, event, log, push, send_logs, span, start, stream_of, time};
 use crate::wire::json_pair;
 
 #[test]
@@ -69,6 +71,19 @@ fn adopted_ids_are_listed_as_never_started_and_are_no_problem() {
 }
 
 #[test]
+fn a_session_whose_start_was_not_seen_is_described_by_its_end() {
+    let mut last = end("s2", "crash", 10);
+    for pair in [json_pair("session.previous_id", "s1"), json_pair("user.id", "u")] {
+        push(&mut last, pair);
+    }
+    push(&mut last, json!({ "key": "otel_session.index", "value": { "intValue": "7" } }));
+    let sessions = stream_of(&[last], &[]).sessions();
+    assert_eq!((sessions.len(), sessions[0].id.as_str(), sessions[0].started_at), (1, "s2", None));
+    assert_eq!((sessions[0].previous_id.as_deref(), sessions[0].user_id.as_deref()), (Some("s1"), Some("u")));
+    assert_eq!((sessions[0].index, sessions[0].ended_at), (Some(7), Some(time(10))));
+}
+
+#[test]
 fn the_timeline_shows_each_session_and_ends_with_the_verdict() {
     let logs = [clean_logs(), vec![end("s2", "shutdown", 50)]].concat();
     let timeline = stream_of(&logs, &[span("s1", 2, 3), span("s2", 42, 43)]).timeline();
@@ -92,12 +107,29 @@ shop · 1 session · 01:02:03.000 to 01:02:03.000 UTC
 }
 
 #[test]
+fn the_timeline_shows_the_last_hundred_sessions_the_first_twenty_problems_and_what_was_refused() {
+    let collector = DevCollector::start().expect("a collector");
+    let ends: Vec<_> = (0..101).map(|number| end(&format!("s{number}"), "ended", number)).collect();
+    send_logs(&collector, &ends);
+    assert_eq!(post_json(&collector.otlp_http_endpoint(), "/v1/nothing", &json!({})).status, 404);
+    let timeline = collector.stream().timeline();
+    let count = |what: &str| timeline.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((count("not started"), count("… 1 more before these")), (100, 1), "{timeline}");
+    assert_eq!((count("  ! session"), count("  ! … and 81 more")), (20, 1), "{timeline}");
+    assert!(timeline.contains("\n  requests refused: 1 unknown path\n"), "{timeline}");
+    assert!(timeline.ends_with("\n101 problems"), "{timeline}");
+}
+
+#[test]
 fn text_from_the_wire_cannot_steer_the_terminal() {
-    let mut bad = log("evil\u{1b}[2J\u{202e}", 1);
+    let mut bad = log("\u{202e}\u{2066}evil\u{1b}[2J", 1);
     bad["eventName"] = json!("\u{7}bell\r");
     bad["timeUnixNano"] = json!("0");
     bad["observedTimeUnixNano"] = json!("0");
     let timeline = stream_of(&[bad], &[]).timeline();
     assert!(timeline.contains("1 problem"), "{timeline}");
-    assert!(!timeline.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}'), "{timeline:?}");
+    assert!(
+        !timeline.contains(|c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c)),
+        "{timeline:?}"
+    );
 }

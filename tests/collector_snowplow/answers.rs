@@ -177,8 +177,12 @@ fn the_network_user_id_is_the_querys_else_the_cookies_else_new() {
     assert!(reply.head.contains(&format!("set-cookie: sp={};", id(2))), "{}", reply.head);
     get(&collector, "/i?e=pv&p=web&tv=t&nuid=a&tnuid=b", "Cookie: sp=c\r\n");
     assert_eq!(id(3), "b", "tnuid counts more than nuid");
+    assert_eq!(collector.stream().snowplow_good()[3].canonical()["network_userid"], "b");
     let reply = get(&collector, "/i?e=pv&p=web&tv=t&nuid=x%3B%20Domain%3Devil", "");
     assert!(!reply.head.contains("set-cookie"), "no attributes by way of an id: {}", reply.head);
+    get(&collector, "/i?e=pv&p=web&tv=t&nuid=", "Cookie: sp=c\r\n");
+    get(&collector, "/i?e=pv&p=web&tv=t", "Cookie: sp=\r\n");
+    assert_eq!((id(5).len(), id(6).len()), (36, 36), "an empty one is none");
 }
 
 #[test]

@@ -58,6 +58,23 @@ fn b89_a_large_body_is_split_and_an_event_too_large_alone_is_a_size_violation() 
     get(&collector, "/micro/reset", "");
     assert_eq!(post_to(&collector, TP2, "", &"x".repeat(1_500)).status, 200);
     assert!(only_errors(&collector).contains("size_violation"), "what cannot be split is one row");
+    for (size, split) in [(1_000, false), (1_001, true)] {
+        get(&collector, "/micro/reset", "");
+        post_to(&collector, TP2, "", &"x".repeat(size));
+        assert_eq!(only_errors(&collector).contains("size_violation"), split, "{size} bytes");
+    }
+}
+
+#[test]
+fn what_was_reset_takes_no_room_any_more() {
+    let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
+    let long = "x".repeat(2_000);
+    for _ in 0..3 {
+        send(&collector, &vec![with(&[("page", long.as_str())]); 130]);
+        assert_eq!((counts(&collector), collector.stream().dropped()), ((130, 0), 0));
+        get(&collector, "/micro/reset", "");
+        assert_eq!((counts(&collector), collector.stream().snowplow_requests()), ((0, 0), 0));
+    }
 }
 
 #[test]
@@ -70,8 +87,9 @@ fn request_lines_and_headers_have_the_limits_of_the_real_server() {
     assert_eq!(line(20_480).status, 200);
     assert_eq!(line(20_481).status, 414);
     let headers = |size: usize| get(&collector, "/i?e=pv&p=web&tv=t", &format!("X-Long: {}\r\n", "x".repeat(size)));
-    assert_eq!(headers(40_000).status, 200);
-    assert_eq!(headers(40_960).status, 431);
+    let around = "Host: collector.test:80\r\nConnection: close\r\nX-Long: \r\n".len();
+    assert_eq!(headers(40_960 - around).status, 200);
+    assert_eq!(headers(40_961 - around).status, 431);
     assert_eq!(headers(200_000).status, 431, "far beyond what is buffered");
 }
 

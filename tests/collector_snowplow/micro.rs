@@ -184,3 +184,10 @@ fn schemas_are_served_and_other_paths_are_named() {
         }
     }
 }
+
+#[test]
+fn the_host_of_a_row_stands_without_its_port() {
+    let collector = collector();
+    get(&collector, "/i?e=pv&p=web&tv=t", "");
+    assert_eq!(get_json(&collector, "/micro/good")[0]["rawEvent"]["source"]["hostname"], "collector.test");
+}

@@ -179,6 +179,26 @@ fn the_older_envelopes_and_each_spelling_of_json_are_accepted() {
 }
 
 #[test]
+fn a_post_whose_query_is_the_event_has_no_content_type() {
+    let collector = collector();
+    post_to(&collector, &format!("{TP2}?e=pv&p=web&tv=t"), "", "");
+    assert!(only_errors(&collector).contains("content type and no body"));
+    post(&collector.snowplow_endpoint(), &format!("{TP2}?e=pv&p=web&tv=t"), "", b"");
+    assert_eq!(counts(&collector), (1, 1));
+}
+
+#[test]
+fn a_link_between_domains_has_at_most_seven_parts() {
+    let collector = collector();
+    for parts in ["duid.1795164538129.a.b.c.d.e", "duid.1795164538129.a.b.c.d.e.f"] {
+        send(&collector, &[with(&[("url", &format!("https://shop.test/?_sp={parts}"))])]);
+    }
+    let stream = collector.stream();
+    let users: Vec<_> = stream.snowplow_good().iter().map(|event| event.column("refr_domain_userid")).collect();
+    assert_eq!(users, [Some(&json!("duid")), None]);
+}
+
+#[test]
 fn an_empty_get_and_a_foreign_adapter_are_bad() {
     let collector = collector();
     get(&collector, "/i", "");
