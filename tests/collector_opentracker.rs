@@ -77,7 +77,7 @@ fn a_form_is_read_like_a_query() {
     assert_eq!(reply.status, 200);
     let eid = String::from_utf8(reply.body).expect("text");
     check(&events(&collector)[0], &[("message", "✓ à la"), ("eid", &eid), ("sid", "s"), ("uid", "u")]);
-    let charset = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n";
+    let charset = "Content-Type: Application/X-WWW-Form-Urlencoded; charset=UTF-8\r\n";
     assert_eq!(post(&address(&collector), "/", charset, b"si=shop").status, 200);
     assert_eq!(post(&address(&collector), "/", "Content-Type: application/json\r\n", b"{}").status, 415);
 }
@@ -166,6 +166,16 @@ fn bodies_and_records_are_bounded() {
     );
     assert_eq!(sessions(&collector)[0].get("late"), Some("yes"));
     assert_eq!((users(&collector).len(), collector.stream().dropped()), (1, 2));
+}
+
+#[test]
+fn a_session_that_made_room_and_comes_again_is_a_new_one() {
+    let collector = DevCollector::builder().with_max_records(1).build().expect("a collector");
+    for query in ["si=shop&sid=1&old=yes", "si=shop&sid=2", "si=shop&sid=1"] {
+        track(&collector, query);
+    }
+    let found = sessions(&collector);
+    assert_eq!((found.len(), found[0].session_id(), found[0].get("old")), (1, "1", None));
 }
 
 #[test]

@@ -126,8 +126,10 @@ fn text_from_the_wire_cannot_steer_the_terminal() {
     bad["eventName"] = json!("\u{7}bell\r");
     bad["timeUnixNano"] = json!("0");
     bad["observedTimeUnixNano"] = json!("0");
-    let timeline = stream_of(&[bad], &[]).timeline();
-    assert!(timeline.contains("1 problem"), "{timeline}");
+    // A row is drawn for a session that has a time.
+    let shown = log("\u{202e}\u{2066}evil\u{1b}", 2);
+    let timeline = stream_of(&[bad, shown], &[]).timeline();
+    assert!(timeline.contains("evil") && timeline.contains("1 problem"), "{timeline}");
     assert!(
         !timeline.contains(|c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c)),
         "{timeline:?}"

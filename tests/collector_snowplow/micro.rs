@@ -191,3 +191,17 @@ fn the_host_of_a_row_stands_without_its_port() {
     get(&collector, "/i?e=pv&p=web&tv=t", "");
     assert_eq!(get_json(&collector, "/micro/good")[0]["rawEvent"]["source"]["hostname"], "collector.test");
 }
+
+#[test]
+fn the_latest_bad_row_stands_first_and_an_empty_filter_takes_everything() {
+    let collector = collector();
+    for path in ["/a/v1", "/b/v1"] {
+        post_to(&collector, path, "", "{}");
+    }
+    for filter in ["", "{}", r#"{ "limit": null, "vendor": null }"#] {
+        let reply = post_to(&collector, "/micro/bad", "", filter);
+        let rows: Json = serde_json::from_slice(&reply.body).unwrap_or_else(|_| panic!("{}", text(&reply)));
+        let vendor = |row: usize| &rows[row]["collectorPayload"]["api"]["vendor"];
+        assert_eq!((vendor(0), vendor(1)), (&json!("b"), &json!("a")), "{filter}");
+    }
+}

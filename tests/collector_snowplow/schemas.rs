@@ -7,10 +7,19 @@ use otel_session::collector::DevCollector;
 use serde_json::json;
 
 use crate::recordings::shared;
-use crate::story::{counts, get_json, only_errors, send, unstruct, with};
+use crate::story::{APPLICATION, contexts, counts, get_json, only_errors, send, unstruct, with};
 
 const CLICK: &str = "iglu:com.acme/click/jsonschema/1-0-0";
 const SCHEMA: &str = r#"{ "type": "object", "properties": { "x": { "type": "integer" } }, "required": ["x"] }"#;
+
+#[test]
+fn a_schema_that_is_given_stands_before_the_one_that_comes_with_the_collector() {
+    let strict = r#"{ "type": "object", "required": ["mine"] }"#;
+    let collector = DevCollector::builder().with_schema(APPLICATION, strict).build().expect("a collector");
+    let entity = contexts(&[(APPLICATION, json!({ "version": "1" }))]);
+    send(&collector, &[with(&[("co", entity.as_str())])]);
+    assert!(only_errors(&collector).contains("\"mine\""), "{}", only_errors(&collector));
+}
 
 #[test]
 fn a_schema_of_ones_own_is_used_and_served() {
