@@ -283,7 +283,7 @@ impl Shared {
             return Ok(());
         }
         self.forgotten.store(false, Ordering::Release);
-        let _expected = self.depot.expect();
+        let expected = self.depot.expect();
         let decisions = decide(&self.decider);
         let now = self.source.moment();
         let mut guard = self.intake.lock();
@@ -300,7 +300,10 @@ impl Shared {
             let written: HashSet<_> = rows.iter().map(|row| (row.table, row.key.clone())).collect();
             rows.extend(unforgotten.iter().filter(|row| !written.contains(&(row.table, row.key.clone()))).cloned());
         }
-        if let Err(error) = self.depot.accept(chunks, rows) {
+        let taken = self.depot.accept(chunks, rows);
+        // Callbacks may take their time, and no commit comes after them.
+        drop(expected);
+        if let Err(error) = taken {
             mapper.roll_back();
             if self.closed.load(Ordering::Acquire) {
                 return Err(OTelSdkError::AlreadyShutdown);
