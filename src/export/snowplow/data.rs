@@ -235,15 +235,7 @@ fn span_events(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: 
         return;
     }
     json.fixed_key(first, "events");
-    json.raw(b"[");
-    let mut first_event = true;
-    for event in &span.events.events {
-        if json.is_full() {
-            break;
-        }
-        if !std::mem::take(&mut first_event) {
-            json.raw(b",");
-        }
+    json.list(span.events.events.iter(), |json, event| {
         json.raw(b"{");
         let mut first = true;
         json.fixed_key(&mut first, "name");
@@ -253,8 +245,7 @@ fn span_events(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: 
         json.fixed_key(&mut first, "attributes");
         part_attributes(json, it, &event.attributes);
         json.raw(b"}");
-    }
-    json.raw(b"]");
+    });
 }
 
 fn span_links(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
@@ -262,23 +253,14 @@ fn span_links(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &
         return;
     }
     json.fixed_key(first, "links");
-    json.raw(b"[");
-    let mut first_link = true;
-    for link in &span.links.links {
-        if json.is_full() {
-            break;
-        }
-        if !std::mem::take(&mut first_link) {
-            json.raw(b",");
-        }
+    json.list(span.links.links.iter(), |json, link| {
         json.raw(b"{");
         let mut first = true;
         ids(json, &mut first, link.span_context.trace_id(), link.span_context.span_id());
         json.fixed_key(&mut first, "attributes");
         part_attributes(json, it, &link.attributes);
         json.raw(b"}");
-    }
-    json.raw(b"]");
+    });
 }
 
 /// The attributes of an event or a link of a span. The last one of a key counts, as in the span's own.

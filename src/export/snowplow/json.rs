@@ -267,7 +267,8 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn list<T>(&mut self, values: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+    /// An array, as far as there is room for its values.
+    pub(super) fn list<T>(&mut self, values: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
         self.raw(b"[");
         for (index, value) in values.enumerate() {
             if self.is_full() {
