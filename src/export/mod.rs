@@ -23,6 +23,7 @@ mod failpoint;
 mod failpoint;
 mod headers;
 mod http;
+mod keyed;
 #[cfg(any(feature = "opentracker", feature = "snowplow"))]
 mod namespace;
 #[cfg(feature = "opentracker")]

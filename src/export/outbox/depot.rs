@@ -218,19 +218,17 @@ impl Depot {
             let missing = {
                 let mut state = self.state.lock();
                 let Some(queue) = state.collector(queue) else { return Vec::new() };
-                let (parcels, missing) = queue.pick(want, &read);
-                if missing.is_empty() {
-                    queue.send(&parcels);
-                    return parcels;
+                let picked = queue.pick(want, &read);
+                if picked.missing.is_empty() {
+                    return queue.send(picked);
                 }
-                missing
+                picked.missing
             };
             if !self.read(queue, &missing, &mut read) {
                 let mut state = self.state.lock();
                 let Some(queue) = state.collector(queue) else { return Vec::new() };
-                let (parcels, _) = queue.pick(want, &read);
-                queue.send(&parcels);
-                return parcels;
+                let picked = queue.pick(want, &read);
+                return queue.send(picked);
             }
         }
     }

@@ -19,6 +19,7 @@
 //!
 //! The memory outbox has no store; what waits there at the end of the process is lost and counted.
 
+mod blocked;
 #[allow(dead_code, reason = "each bridge calls a part of it")]
 mod depot;
 mod error;

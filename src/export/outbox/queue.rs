@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::blocked::Blocked;
 use super::parcel::{Parcel, Pending, Ticket, Want};
 use crate::export::Chunk;
+use crate::export::keyed::ByLane;
 
 /// What a chunk costs in memory besides its payload and its events: its entry (twice, since the queue grows by doubling),
 /// the chunk itself and what the allocator adds.
@@ -29,7 +31,9 @@ pub(super) struct Queue {
     in_flight: u64,
     bytes: u64,
     /// Lanes with events in flight that were taken one per lane.
-    lanes: HashMap<u32, u32>,
+    lanes: ByLane<u32>,
+    /// How far there is nothing for a request that takes one per lane.
+    blocked: Blocked,
     /// The numbers and the size of the payloads in memory that could be read back.
     cached: BTreeSet<u64>,
     cached_bytes: u64,
@@ -95,28 +99,45 @@ impl Queue {
 
     /// Puts as many parcels together as are wanted, and names the first chunks whose payload has to be read for more.
     /// `read` holds payloads that were read for this call.
-    pub(super) fn pick(&self, want: &Want, read: &HashMap<u64, Arc<Chunk>>) -> (Vec<Parcel>, Vec<u64>) {
-        let mut pick = Pick::new(want);
-        for (place, entry) in self.entries.iter().enumerate() {
+    pub(super) fn pick(&self, want: &Want, read: &HashMap<u64, Arc<Chunk>>) -> Picked {
+        let blocked = if want.one_per_lane { self.blocked.known() } else { None };
+        self.pick_behind(blocked, want, read)
+    }
+
+    /// The same, behind what is known to be blocked.
+    pub(super) fn pick_behind(
+        &self,
+        blocked: Option<(u64, usize)>,
+        want: &Want,
+        read: &HashMap<u64, Arc<Chunk>>,
+    ) -> Picked {
+        let (end, passed_over) = blocked.unwrap_or_default();
+        let begin = if end == 0 { 0 } else { self.entries.partition_point(|entry| entry.number < end) };
+        let mut pick = Pick::new(want, passed_over);
+        let one_per_lane = want.one_per_lane;
+        let mut picked = Picked { one_per_lane, behind: blocked, end, passed_over, ..Picked::default() };
+        for (place, entry) in self.entries.range(begin..).enumerate() {
+            (picked.end, picked.passed_over) = (entry.number, pick.passed_over);
             // What is doomed comes back if the commit fails, and then it must not come after its successors.
             if entry.doomed.any() {
                 break;
             }
-            if !entry.free().any() {
-                continue;
+            if entry.free().any() {
+                if pick.other_mode(entry.mode) || pick.passed_over >= LOOK_AHEAD {
+                    break;
+                }
+                let Some(chunk) = entry.chunk.as_ref().or_else(|| read.get(&entry.number)) else {
+                    picked.missing = self.missing_from(begin + place, &pick, read);
+                    break;
+                };
+                if !pick.add(entry, chunk, &self.lanes) {
+                    break;
+                }
             }
-            if pick.other_mode(entry.mode) || pick.passed_over >= LOOK_AHEAD {
-                break;
-            }
-            let Some(chunk) = entry.chunk.as_ref().or_else(|| read.get(&entry.number)) else {
-                let missing = self.missing_from(place, &pick, read);
-                return (pick.parcels, missing);
-            };
-            if !pick.add(entry, chunk, &self.lanes) {
-                break;
-            }
+            (picked.end, picked.passed_over) = (entry.number + 1, pick.passed_over);
         }
-        (pick.parcels, Vec::new())
+        picked.parcels = pick.parcels;
+        picked
     }
 
     /// The chunks from `place` on that are likely to be needed too.
@@ -137,9 +158,11 @@ impl Queue {
     }
 
     /// Marks what was picked as in flight.
-    pub(super) fn send(&mut self, parcels: &[Parcel]) {
+    pub(super) fn send(&mut self, picked: Picked) -> Vec<Parcel> {
+        let parcels = picked.parcels;
         let mut place = 0;
-        for Parcel { ticket, .. } in parcels {
+        for Parcel { ticket, .. } in &parcels {
+            self.blocked.taken(ticket);
             while self.entries[place].number != ticket.chunk {
                 place += 1;
             }
@@ -149,6 +172,11 @@ impl Queue {
             }
         }
         self.in_flight += parcels.len() as u64;
+        if picked.one_per_lane {
+            let end = (picked.end, picked.passed_over);
+            self.blocked.looked(picked.behind.is_some(), end, |lane| self.lanes.contains_key(&lane));
+        }
+        parcels
     }
 
     /// Takes events out of flight, `done` or back to their places. Tells what became of each chunk and how many events of
@@ -164,12 +192,16 @@ impl Queue {
                 }
                 entry.flight.clear(ticket.index);
                 landed.set(ticket.index);
+                if !done {
+                    self.blocked.is_back(ticket);
+                }
                 if ticket.in_lane
                     && let Some(busy) = self.lanes.get_mut(&ticket.lane)
                 {
                     *busy -= 1;
                     if *busy == 0 {
                         self.lanes.remove(&ticket.lane);
+                        self.blocked.freed(ticket.lane);
                     }
                 }
             }
@@ -186,6 +218,7 @@ impl Queue {
     /// gone from the queue. Returns what was found: the bytes of a chunk count only if nothing of it remains.
     pub(super) fn doom(&mut self, events: u64, bytes: u64) -> Doomed {
         let mut doomed = Doomed::default();
+        self.blocked.forget();
         for entry in &mut self.entries {
             if doomed.events >= events && doomed.bytes >= bytes {
                 break;
@@ -218,6 +251,7 @@ impl Queue {
     /// Drops what was doomed, or keeps it after all. Returns how many events went.
     pub(super) fn execute(&mut self, chunk: u64, drop: bool, tell: impl FnOnce(Progress)) -> u64 {
         let Some(place) = self.place(chunk) else { return 0 };
+        self.blocked.forget();
         let doomed = std::mem::take(&mut self.entries[place].doomed);
         if !drop || !doomed.any() {
             return 0;
@@ -233,6 +267,7 @@ impl Queue {
             let (number, free) = (self.entries[place].number, self.entries[place].free());
             let progress = if free.any() { self.finish(place, free) } else { Progress::Part(Bits::default(), 0) };
             if free.any() {
+                self.blocked.forget();
                 tell(number, progress, u64::from(free.count()));
             }
             place += usize::from(progress != Progress::Whole);
@@ -247,6 +282,7 @@ impl Queue {
     /// Gives up what is left of a chunk that cannot be read.
     pub(super) fn give_up(&mut self, chunk: u64) -> Option<(Progress, u64)> {
         let place = self.place(chunk)?;
+        self.blocked.forget();
         let lost = self.entries[place].free();
         Some((self.finish(place, lost), u64::from(lost.count())))
     }
@@ -305,6 +341,20 @@ impl Queue {
             _ => self.entries.binary_search_by_key(&number, |entry| entry.number).ok(),
         }
     }
+}
+
+/// What was picked, and how far the queue was looked through for it.
+#[derive(Debug, Default)]
+pub(super) struct Picked {
+    pub(super) parcels: Vec<Parcel>,
+    /// Chunks to be read before more can be picked.
+    pub(super) missing: Vec<u64>,
+    one_per_lane: bool,
+    /// What was known to be blocked.
+    pub(super) behind: Option<(u64, usize)>,
+    /// Nothing is left before this chunk, and so many events were passed over before it.
+    pub(super) end: u64,
+    passed_over: usize,
 }
 
 /// What overflow is going to drop.
@@ -377,8 +427,8 @@ struct Pick<'a> {
 }
 
 impl<'a> Pick<'a> {
-    fn new(want: &'a Want) -> Self {
-        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None, passed_over: 0 }
+    fn new(want: &'a Want, passed_over: usize) -> Self {
+        Self { want, parcels: Vec::new(), bytes: want.fixed, mode: None, passed_over }
     }
 
     fn other_mode(&self, mode: u8) -> bool {
@@ -386,7 +436,7 @@ impl<'a> Pick<'a> {
     }
 
     /// Adds the chunk's free events until the first that does not fit any more; false if there was one.
-    fn add(&mut self, entry: &Entry, chunk: &Arc<Chunk>, busy: &HashMap<u32, u32>) -> bool {
+    fn add(&mut self, entry: &Entry, chunk: &Arc<Chunk>, busy: &ByLane<u32>) -> bool {
         let free = entry.free();
         let mut start = 0;
         for (index, event) in (0_u8..).zip(&chunk.events) {

@@ -5,7 +5,6 @@ mod anonymity;
 #[doc(hidden)]
 pub mod benching;
 mod builder;
-mod by_uuid;
 mod callbacks;
 mod collector;
 mod content;

@@ -12,9 +12,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
-use super::by_uuid::ByUuid;
 use super::mapped::Row;
 use super::rows;
+use crate::export::keyed::ByUuid;
 
 /// A session, as far as events need it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ mod contract;
 #[cfg(feature = "sqlite")]
 mod crash;
 mod durable;
+mod lanes;
 mod limits;
 mod model;
 mod shelf;

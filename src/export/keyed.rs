@@ -1,15 +1,20 @@
-//! Maps by UUID, which every event looks into.
+//! Maps by ids and their like, which every event looks into.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
+#[cfg(feature = "snowplow")]
 use uuid::Uuid;
 
 /// A map by UUID.
+#[cfg(feature = "snowplow")]
 pub(super) type ByUuid<T> = HashMap<Uuid, T, Keys>;
 
-/// Hashes a UUID by one multiplication with keys that are random to each map: ids come from outside, and nobody shall be able
+/// A map by the lane of an event.
+pub(super) type ByLane<T> = HashMap<u32, T, Keys>;
+
+/// Hashes up to 16 bytes by one multiplication with keys that are random to each map: ids come from outside, and nobody shall be able
 /// to choose some that all fall into one place.
 #[derive(Debug, Clone)]
 pub(super) struct Keys([u64; 2]);
@@ -49,7 +54,7 @@ impl Hasher for Folded {
         }
     }
 
-    /// How long a UUID is need not be hashed.
+    /// How long an id is need not be hashed.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
@@ -59,6 +64,8 @@ impl Hasher for Folded {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]
