@@ -6,11 +6,14 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::ours::Outbox;
-use crate::peers;
 use crate::sink::{Counts, Sink};
+use crate::{floor, peers};
 
 /// The event that all send, for those that are told it as JSON.
 pub(crate) const EVENT: &str = include_str!("event.json");
+
+/// Events in a request, where requests are not filled.
+pub(crate) const A_REQUEST: usize = 50;
 
 /// Requests that the crate may have under way; beyond four nothing changes as long as replies come at once.
 const IN_FLIGHT: &str = "32";
@@ -33,6 +36,8 @@ pub(crate) enum Contender {
         emitter: &'static str,
     },
     Node,
+    /// No tracker: what sending costs by itself.
+    Floor,
     Ours {
         outbox: Outbox,
         filled: bool,
@@ -58,6 +63,7 @@ impl Contender {
             Self::Python { emitter: "Emitter" },
             Self::Python { emitter: "AsyncEmitter" },
             Self::Node,
+            Self::Floor,
         ];
         all.extend(Outbox::ALL.map(|outbox| Self::Ours { outbox, filled: false }));
         all.extend(Outbox::ALL.map(|outbox| Self::Ours { outbox, filled: true }));
@@ -70,6 +76,7 @@ impl Contender {
             Self::Python { emitter: "Emitter" } => "Python 1.1.0, Emitter",
             Self::Python { .. } => "Python 1.1.0, AsyncEmitter",
             Self::Node => "Node 4.8.0",
+            Self::Floor => floor::NAME,
             Self::Ours { outbox, filled: false } => outbox.name(),
             Self::Ours { outbox, filled: true } => outbox.name_when_filled(),
         }
@@ -85,7 +92,7 @@ impl Contender {
         let (round, rounds) = match self {
             Self::Crate => (50_000, 4),
             Self::Python { .. } | Self::Node => (5_000, 3),
-            Self::Ours { .. } => (51_200, 10),
+            Self::Floor | Self::Ours { .. } => (51_200, 10),
         };
         if quick { Load { round: round / 50, rounds: 1 } } else { Load { round, rounds } }
     }
@@ -95,7 +102,7 @@ impl Contender {
         let round = match self {
             Self::Crate => 10_000,
             Self::Python { .. } | Self::Node => 1_000,
-            Self::Ours { filled: false, .. } => 5_120,
+            Self::Floor | Self::Ours { filled: false, .. } => 5_120,
             Self::Ours { filled: true, .. } => 51_200,
         };
         Load { round: if quick { round / 10 } else { round }, rounds: 1 }
@@ -109,7 +116,7 @@ impl Contender {
         match self {
             Self::Crate => _ = command.arg(IN_FLIGHT),
             Self::Ours { filled, .. } => _ = command.arg(filled.to_string()),
-            Self::Python { .. } | Self::Node => {}
+            Self::Python { .. } | Self::Node | Self::Floor => {}
         }
         let output = command.stderr(Stdio::inherit()).output()?;
         let failed = |why: &str| io::Error::other(format!("{}: {why}", self.name()));
@@ -133,13 +140,16 @@ impl Contender {
             Self::Crate => peers::snowplow_tracker(),
             Self::Python { emitter } => peers::python(emitter),
             Self::Node => peers::node(),
-            Self::Ours { outbox, .. } => {
-                let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
-                command.args(["--contender", outbox.name()]);
-                Ok(command)
-            }
+            Self::Floor => this_program(floor::NAME),
+            Self::Ours { outbox, .. } => this_program(outbox.name()),
         }
     }
+}
+
+fn this_program(contender: &str) -> Result<Command, String> {
+    let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+    command.args(["--contender", contender]);
+    Ok(command)
 }
 
 /// The run in the middle, by speed; the slowest batch is that of all runs.

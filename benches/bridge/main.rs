@@ -16,6 +16,7 @@
 
 mod contenders;
 mod encoding;
+mod floor;
 mod ours;
 mod peers;
 mod report;
@@ -35,6 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("--sink") => return Ok(sink::serve(&arguments[1..])?),
+        Some("--contender") if arguments.get(1).is_some_and(|name| name == floor::NAME) => {
+            return floor::run(&arguments[2..]);
+        }
         Some("--contender") => return ours::run(&arguments[1..]),
         _ => {}
     }
@@ -67,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn compare(ready: &[&Contender], quick: bool, report: &mut Report) -> io::Result<()> {
     report.events();
-    for contender in ready {
+    for contender in ready.iter().filter(|it| ***it != Contender::Floor) {
         report.event(contender.name(), &look(contender)?);
     }
     report.loads("Replies at once", "x crate");
@@ -76,7 +80,8 @@ fn compare(ready: &[&Contender], quick: bool, report: &mut Report) -> io::Result
         report.load(contender, &outcome);
     }
     report.loads("Replies delayed by 50 ms, and a backlog", "x 1,000/s");
-    for (contender, outcome) in measure(ready, 1, DELAY, |it| it.load_delayed(quick))? {
+    let ready: Vec<_> = ready.iter().copied().filter(|it| **it != Contender::Floor).collect();
+    for (contender, outcome) in measure(&ready, 1, DELAY, |it| it.load_delayed(quick))? {
         report.load_delayed(contender, &outcome);
     }
     Ok(())

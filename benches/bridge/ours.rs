@@ -10,14 +10,14 @@ use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord, SdkLoggerProvider};
 use otel_session::SnowplowExporter;
-use otel_session::export::snowplow::EventStyle;
 use otel_session::export::snowplow::benching::Encoding;
+use otel_session::export::snowplow::{EventStyle, SnowplowExporterBuilder};
 use otel_session::export::{self, Synchronous};
 use otel_session::semconv::{SESSION_ID, SESSION_PREVIOUS_ID};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::contenders::EVENT;
+use crate::contenders::{A_REQUEST, EVENT};
 use crate::encoding::events_a_second;
 
 /// What the SDK's batch processor hands over at once, by default.
@@ -27,7 +27,7 @@ const BATCH: usize = 512;
 const SESSIONS: usize = 100;
 
 /// Longer than anything takes.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where accepted events wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +73,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let outbox = Outbox::ALL.into_iter().find(|it| it.name() == outbox).ok_or("no such outbox")?;
     let (round, rounds): (usize, u32) = (round.parse()?, rounds.parse()?);
     let folder = Folder::new()?;
-    let mut builder = SnowplowExporter::builder()
-        .with_endpoint(endpoint)
-        .with_app_id("shop")
-        .with_namespace("bench")
-        .with_base64(true)
-        .with_event_style(style()?)
-        .with_batch_size(50)
-        .with_max_post_bytes(1_000_000)
-        .with_outbox(outbox.open(&folder.0));
+    let mut builder = builder(endpoint, outbox.open(&folder.0))?;
     if filled == "false" {
-        builder = builder.with_max_batch_events(50);
+        builder = builder.with_max_batch_events(A_REQUEST);
     }
     let mut exporter = builder.build()?;
     exporter.set_resource(&Resource::builder_empty().build());
@@ -132,15 +124,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// An exporter that sends what the others send, in requests of up to 1 MB.
+pub(crate) fn builder(endpoint: &str, outbox: export::Outbox) -> Result<SnowplowExporterBuilder, Box<dyn Error>> {
+    Ok(SnowplowExporter::builder()
+        .with_endpoint(endpoint)
+        .with_app_id("shop")
+        .with_namespace("bench")
+        .with_base64(true)
+        .with_event_style(style()?)
+        .with_batch_size(A_REQUEST)
+        .with_max_post_bytes(1_000_000)
+        .with_outbox(outbox))
+}
+
 /// Records that are the event of the others, and the starts of the sessions that they belong to.
-struct Records {
+pub(crate) struct Records {
     scope: InstrumentationScope,
     starts: Vec<SdkLogRecord>,
     paid: Vec<SdkLogRecord>,
 }
 
 impl Records {
-    fn new(provider: &SdkLoggerProvider) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(provider: &SdkLoggerProvider) -> Result<Self, Box<dyn Error>> {
         let logger = provider.logger("shop");
         let event: Value = serde_json::from_str(EVENT)?;
         let data = event["data"].as_object().ok_or("an event without data")?;
@@ -171,11 +176,11 @@ impl Records {
         })
     }
 
-    fn starts(&self) -> Vec<(&SdkLogRecord, &InstrumentationScope)> {
+    pub(crate) fn starts(&self) -> Vec<(&SdkLogRecord, &InstrumentationScope)> {
         self.starts.iter().map(|record| (record, &self.scope)).collect()
     }
 
-    fn batch(&self) -> Vec<(&SdkLogRecord, &InstrumentationScope)> {
+    pub(crate) fn batch(&self) -> Vec<(&SdkLogRecord, &InstrumentationScope)> {
         self.paid.iter().map(|record| (record, &self.scope)).collect()
     }
 }
@@ -217,12 +222,12 @@ impl Drop for Folder {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What all threads of this process have spent; zero where it cannot be asked.
-fn cpu_nanos() -> u64 {
+pub(crate) fn cpu_nanos() -> u64 {
     #[cfg(target_os = "linux")]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
