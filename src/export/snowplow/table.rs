@@ -111,6 +111,10 @@ impl Table {
                 SightingKind::End => !session.closed,
                 SightingKind::Other => false,
             };
+            if changes && it.kind == SightingKind::Start {
+                // Those of its events that came sooner could not say which session was before it.
+                session.previous = it.previous.or(session.previous);
+            }
             if it.user.is_nil() {
                 session.user = Uuid::nil();
                 session.previous = None;

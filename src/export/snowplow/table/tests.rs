@@ -41,6 +41,9 @@ impl Model {
             self.sessions.insert(it.session, session);
         }
         let session = self.sessions.get_mut(&it.session).unwrap();
+        if it.kind == SightingKind::Start && !session.announced && it.previous.is_some() {
+            session.previous = it.previous;
+        }
         if it.user.is_nil() {
             (session.user, session.previous) = (Uuid::nil(), None);
         }

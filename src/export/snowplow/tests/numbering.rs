@@ -173,6 +173,26 @@ fn a_start_that_comes_after_other_events_is_the_first_that_has_a_number() {
 }
 
 #[test]
+fn a_start_that_comes_after_other_events_still_says_which_session_was_before() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    bridge.send(&[start(A, None), event_of(B)]);
+    let sent = bridge.send(&[start(B, Some(A)), event_of(B)]);
+    sent.iter().for_each(assert_good);
+    assert!(sent.iter().all(|it| it.session()["previousSessionId"] == A));
+    let told: Vec<_> = bridge.mapped.sessions.iter().map(|it| it.state.previous_session_id).collect();
+    assert_eq!(told, [None, Some(A.parse().unwrap())], "the end of A, the start of B");
+    let again = bridge.send_one(start(B, Some(C)));
+    assert_eq!(again.session()["previousSessionId"], A, "it is said once");
+    bridge.restart();
+    assert_eq!(bridge.send_one(event_of(B)).session()["previousSessionId"], A);
+
+    let mut counting = Bridge::new(MapSettings { number_unannounced_sessions: true, ..MapSettings::default() });
+    counting.send(&[event_of(C), event_of(B)]);
+    let sent = counting.send_one(start(B, Some(A)));
+    assert_eq!(sent.session()["previousSessionId"], A, "not the one that was guessed");
+}
+
+#[test]
 fn the_index_on_the_record_wins_over_counting() {
     let mut bridge = Bridge::new(MapSettings::default());
     let sent = bridge.send_one(with(start(A, None), "otel_session.index", 7));
