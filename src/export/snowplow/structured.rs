@@ -37,9 +37,12 @@ pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<Structure
     let (mut label, mut value) = (None, None);
     match record.source {
         Source::Log(log) => {
-            severity = log.severity_text().or_else(|| log.severity_number().map(|severity| severity.name()));
-            body =
-                log.body().and_then(|body| if let AnyValue::String(text) = body { Some(text.as_str()) } else { None });
+            let said = log.severity_text().filter(|text| !text.is_empty());
+            severity = said.or_else(|| log.severity_number().map(|severity| severity.name()));
+            body = match log.body() {
+                Some(AnyValue::String(text)) => Some(text.as_str()).filter(|text| !text.is_empty()),
+                _ => None,
+            };
         }
         Source::Span(span) => {
             if let opentelemetry::trace::Status::Error { description } = &span.status {

@@ -398,3 +398,23 @@ fn structured_events_need_no_schema() {
     assert_eq!(fields(4), [Some("shop.cart"), Some("log"), None, None, None]);
     assert_eq!(sent[1].event_index(), Some(2), "with their session");
 }
+
+#[test]
+fn a_structured_event_does_without_texts_that_are_empty() {
+    let mut bridge = Bridge::new(MapSettings { style: EventStyle::Structured, logs: true, ..MapSettings::default() });
+    let mut numbered = record(None, []);
+    numbered.set_severity_text("");
+    numbered.set_severity_number(Severity::Warn);
+    numbered.set_body("".into());
+    let mut empty = record(None, []);
+    empty.set_severity_text("");
+    let mut named = event([]);
+    named.set_severity_number(Severity::Warn);
+    named.set_body("".into());
+    let sent = bridge.send(&[numbered, empty, named]);
+    sent.iter().for_each(assert_good);
+    let fields = |index: usize| ["se_ac", "se_la"].map(|key| sent[index].field(key));
+    assert_eq!(fields(0), [Some("WARN"), Some("WARN")]);
+    assert_eq!(fields(1), [Some("log"), None]);
+    assert_eq!(fields(2), [Some("cart.add"), Some("WARN")]);
+}
