@@ -406,6 +406,17 @@ fn python_timeouts_are_one_number_or_two() {
 }
 
 #[test]
+fn the_defaults_of_pythons_document_change_nothing_when_they_are_written_out() {
+    python(
+        r#"{"namespace": "reader-defaults", "endpoint": "http://127.0.0.1:1", "method": "post", "app_id": null,
+            "subject": null, "tracker_config": {"encode_base64": true, "json_encoder": null},
+            "emitter_config": {"batch_size": 10, "on_success": null, "on_failure": null, "byte_limit": null,
+                "request_timeout": null, "custom_retry_codes": null, "event_store": null, "session": null}}"#,
+    )
+    .unwrap();
+}
+
+#[test]
 fn every_option_has_a_verdict_and_a_name_of_its_own() {
     for table in [javascript_options(), python_options()] {
         let mut names: Vec<_> = table.iter().map(|it| it.name).collect();

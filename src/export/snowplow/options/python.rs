@@ -170,6 +170,9 @@ fn request_timeout(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Appli
 }
 
 fn retry_codes(builder: SnowplowExporterBuilder, given: &Given<'_>) -> Applied {
+    if given.0.is_null() {
+        return Ok(builder);
+    }
     let codes = given.retry_codes()?;
     Ok(builder.change_retry(|it| it.with_retry_codes(codes)))
 }
