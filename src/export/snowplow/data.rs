@@ -8,6 +8,7 @@ use opentelemetry::{Key, KeyValue, SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::encode::Event;
+use super::ids::dashed;
 use super::json::{Json, cut_chars};
 use super::record::{Attribute, Kind, Left, Record, Source};
 use crate::{clock, semconv};
@@ -79,7 +80,8 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
 /// What the two events of a session say besides.
 fn session(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
     let previous = it.record.known.previous_id.filter(|_| it.anonymity.names_users() && it.anonymity.names_sessions());
-    if let Some(previous) = previous.filter(|previous| Some(*previous) != it.record.known.session_id) {
+    let is_itself = |previous: &str| it.record.known.session_id.is_some_and(|id| is_same_session(id, previous));
+    if let Some(previous) = previous.filter(|previous| !is_itself(previous)) {
         json.fixed_key(first, "previousSessionId");
         json.short_text(previous, SHORT);
     }
@@ -105,6 +107,11 @@ fn session(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>) {
         json.fixed_key(first, "duration");
         json.float(seconds);
     }
+}
+
+/// Whether two ids are of one session, as `sid` has it: case makes no difference in UUIDs, only there.
+fn is_same_session(one: &str, other: &str) -> bool {
+    one == other || dashed(one).is_some_and(|id| dashed(other) == Some(id))
 }
 
 fn duration(value: Attribute<'_>) -> Option<f64> {

@@ -121,8 +121,11 @@ fn a_session_that_follows_itself_has_no_predecessor() {
     let sent = bridge.send_one(start(A, Some(&A.to_uppercase())));
     assert_good(&sent);
     assert_eq!(sent.session()["previousSessionId"], json!(null));
+    assert_eq!(sent.data().get("previousSessionId"), None, "nor in its data");
     assert_eq!(bridge.lost(Loss::EventField), 1);
     assert_eq!(sent.event_index(), Some(1));
+    let sent = bridge.send_one(start("visit", Some("VISIT")));
+    assert_eq!(sent.data()["previousSessionId"], "VISIT", "case makes a difference where it is no UUID");
 }
 
 /// Behaviour 100.
