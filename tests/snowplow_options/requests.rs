@@ -1,7 +1,7 @@
 //! What requests look like, and where they go.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use otel_session::SnowplowExporter;
@@ -260,6 +260,28 @@ fn a_new_url_takes_later_requests() {
     let report = rig.exporter.shutdown(BOUND);
     assert_eq!(report.collectors[0].endpoint, format!("{}/new", elsewhere.url()));
     assert_eq!(rig.exporter.set_collector_url(0, "collector.example.com").is_ok(), cfg!(feature = "tls"));
+}
+
+#[test]
+fn what_the_old_collector_still_answers_holds_nothing_up_at_the_new_one() {
+    for status in [503, 413] {
+        let moved = Arc::new(Barrier::new(2));
+        let answers = Arc::clone(&moved);
+        let old = Recorder::answering(move |_, _| {
+            answers.wait();
+            Some((status, vec![("retry-after", "3600".to_owned())]))
+        });
+        let rig = Rig::on(old, |builder| builder.with_batch_size(2).with_schedule_delay(HOUR));
+        rig.start(FIRST);
+        rig.start(SECOND);
+        rig.collector.wait_requests(1);
+        let new = Recorder::start();
+        rig.exporter.set_collector_url(0, &new.url()).unwrap();
+        moved.wait();
+        assert_eq!(new.wait_requests(1)[0].events().len(), 2, "{status}");
+        rig.flush();
+        assert_eq!((rig.collector.requests().len(), new.requests().len()), (1, 1), "{status}");
+    }
 }
 
 #[test]

@@ -57,6 +57,8 @@ struct Flight {
     parcels: Vec<Parcel>,
     bytes: usize,
     sent: Moment,
+    /// Requests go elsewhere since it was sent: what its collector asks for does not hold there.
+    left_behind: bool,
 }
 
 /// A limit of the collector that a 413 told of.
@@ -163,6 +165,7 @@ impl Worker {
         }
         if self.shared.moved.swap(false, Ordering::AcqRel) {
             (self.failures, self.retry_at, self.learned) = (0, None, None);
+            self.flights.iter_mut().for_each(|flight| flight.left_behind = true);
         }
     }
 
@@ -330,7 +333,7 @@ impl Worker {
                 Err(_) => Err(format!("no complete reply within {bound:?}")),
             }
         });
-        self.flights.push(Flight { task: task.id(), parcels, bytes, sent: now });
+        self.flights.push(Flight { task: task.id(), parcels, bytes, sent: now, left_behind: false });
     }
 
     /// No request can be made of them, which a damaged outbox may bring about: each is tried alone, and dropped then.
@@ -347,10 +350,19 @@ impl Worker {
         self.tell_failure(parcels, None, message, false);
     }
 
-    /// Decides by the reply what becomes of a request's events.
+    /// A request is over. When and how to go on is nothing that a collector says to which requests no longer go.
     fn land(&mut self, task: Id, reply: Reply) {
         let Some(place) = self.flights.iter().position(|flight| flight.task == task) else { return };
-        let Flight { parcels, bytes, sent, .. } = self.flights.swap_remove(place);
+        let flight = self.flights.swap_remove(place);
+        let (left_behind, known) = (flight.left_behind, (self.failures, self.retry_at, self.learned));
+        self.judge(flight, reply);
+        if left_behind {
+            (self.failures, self.retry_at, self.learned) = known;
+        }
+    }
+
+    /// Decides by the reply what becomes of a request's events.
+    fn judge(&mut self, Flight { parcels, bytes, sent, .. }: Flight, reply: Reply) {
         let now = self.reply_time(sent);
         let reply = match reply {
             Ok(reply) => reply,
