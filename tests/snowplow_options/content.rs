@@ -273,6 +273,22 @@ fn the_browser_context_is_sent_when_all_that_it_requires_is_known() {
     assert_eq!(events[0].entity("browser_context"), Some(expected));
     assert_eq!(events[1].entity("browser_context"), None);
     assert_eq!(first(&off).entity("browser_context"), None);
+
+    let subject = Subject::new().with_viewport(1, 2).with_screen_resolution(1920, 1080).with_color_depth(24);
+    let subject = subject.with_language("en-GB");
+    let rig = Rig::with(|builder| builder.with_browser_context(true).with_subject(subject));
+    let [viewport, document, _, _, cookies, online] = required;
+    let given = [viewport, document, cookies, online];
+    rig.emit("checkout", Some(FIRST), given.clone(), None);
+    rig.exporter.set_subject(Subject::new().with_screen_resolution(1920, 1080)).unwrap();
+    rig.emit("checkout", Some(FIRST), given, None);
+    let events = rig.collector.wait_events(2);
+    let expected = json!({
+        "viewport": "800x600", "documentSize": "800x2400", "resolution": "1920x1080", "colorDepth": 24,
+        "cookiesEnabled": true, "online": false, "browserLanguage": "en-GB",
+    });
+    assert_eq!(events[0].entity("browser_context"), Some(expected), "the subject knows what the record does not say");
+    assert_eq!(events[1].entity("browser_context"), None);
 }
 
 #[test]

@@ -122,7 +122,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// Whether events whose records have all six fields that it requires carry `browser_context`; off by default.
+    /// Whether events carry `browser_context` where all six fields that it requires are known: by the record, else, for sizes
+    /// and colour depth, by the subject; off by default.
     pub fn with_browser_context(mut self, attach: bool) -> Self {
         self.content.browser_entity = attach;
         self

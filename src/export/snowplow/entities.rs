@@ -4,7 +4,6 @@ use opentelemetry_sdk::Resource;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Anonymity;
 use super::encode::{Encoder, Event, beginning, shows};
 use super::fields::{Field, write_key};
 use super::hook::SelfDescribing;
@@ -14,6 +13,7 @@ use super::map_settings::MapSettings;
 use super::names;
 use super::record::{Attribute, Record};
 use super::url_safe::{UrlSafe, url_safe};
+use super::{Anonymity, Subject};
 use crate::calendar::iso_time;
 use crate::semconv;
 
@@ -267,11 +267,15 @@ fn describe_further(it: &Event<'_, '_>, data: &mut Value) {
     }
 }
 
-/// Snowplow's description of a browser, if all six fields that it requires are known.
-pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
-    let fields = &it.record.known;
+/// Snowplow's description of a browser, if all six fields that it requires are known: by the record, else by the subject.
+pub(super) fn browser_context(it: &Event<'_, '_>, subject: &Subject) -> Option<SelfDescribing> {
+    let known = |field: Field| {
+        let of_subject =
+            || subject.fields().iter().find(|(key, _)| *key == field.key()).map(|(_, value)| value.as_str());
+        it.record.known.field(field).filter(|value| !value.is_empty()).or_else(of_subject)
+    };
     let field = |field: Field| {
-        let value = fields.field(field)?;
+        let value = known(field)?;
         (field.is_valid(value) && value.len() <= 20).then_some(value)
     };
     let flag = |name: &str| it.attribute(name).and_then(Attribute::bool);
@@ -284,7 +288,7 @@ pub(super) fn browser_context(it: &Event<'_, '_>) -> Option<SelfDescribing> {
         "cookiesEnabled": flag(names::COOKIES_ENABLED)?,
         "online": flag(names::ONLINE)?,
     });
-    if let Some(language) = fields.field(Field::Language).filter(|it| it.chars().count() <= 20) {
+    if let Some(language) = known(Field::Language).filter(|it| it.chars().count() <= 20) {
         data["browserLanguage"] = language.into();
     }
     describe_further(it, &mut data);

@@ -126,7 +126,7 @@ pub(super) const OPTIONS: &[TrackerOption] = &[
         "contexts.browser",
         Adapted,
         "with_browser_context",
-        "for records that have its required fields as attributes",
+        "where the record, or the subject, has its required fields",
         Apply(browser_context),
     ),
     row(
