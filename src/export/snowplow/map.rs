@@ -294,7 +294,8 @@ impl Mapper {
         let (session, changed) = self.table.observe(sighting);
         let numbered = session.announced || self.settings.number_unannounced_sessions;
         if changed {
-            let state = self.state(sighting.session, &session, numbered);
+            // Of whom the event says, who may have become known since the session was first seen.
+            let state = SessionState { user_id: sighting.user, ..self.state(sighting.session, &session, numbered) };
             out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state });
         }
         ClientSession {

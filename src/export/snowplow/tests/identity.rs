@@ -269,3 +269,13 @@ fn the_attribute_of_the_network_user_keeps_the_meaning_that_it_has_besides() {
         }
     }
 }
+
+#[test]
+fn a_callback_is_told_of_the_user_whom_the_event_names() {
+    let mut bridge = Bridge::new(MapSettings::default());
+    let sent = bridge.send(&[start(A, None), with(end(A), "user.id", "ada"), start(B, None)]);
+    let [begun, ended, next] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_ne!(ended.session()["userId"], begun.session()["userId"], "ada has logged in");
+    let told: Vec<_> = bridge.mapped.sessions.iter().map(|it| json!(it.state.user_id.to_string())).collect();
+    assert_eq!(told, [begun, ended, next].map(|it| it.session()["userId"].clone()));
+}
