@@ -198,11 +198,13 @@ fn origin(json: &mut Json<'_>, first: &mut bool, record: &Record<'_>) {
     }
 }
 
-fn ids(json: &mut Json<'_>, first: &mut bool, trace: TraceId, span: SpanId) {
+fn ids(json: &mut Json<'_>, first: &mut bool, trace: TraceId, span: Option<SpanId>) {
     json.fixed_key(first, "traceId");
     json.hex(u128::from_be_bytes(trace.to_bytes()), 32);
-    json.fixed_key(first, "spanId");
-    json.hex(u128::from(u64::from_be_bytes(span.to_bytes())), 16);
+    if let Some(span) = span {
+        json.fixed_key(first, "spanId");
+        json.hex(u128::from(u64::from_be_bytes(span.to_bytes())), 16);
+    }
 }
 
 fn span_members(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &SpanData) {
@@ -263,7 +265,7 @@ fn span_links(json: &mut Json<'_>, first: &mut bool, it: &Event<'_, '_>, span: &
     json.list(span.links.links.iter(), |json, link| {
         json.raw(b"{");
         let mut first = true;
-        ids(json, &mut first, link.span_context.trace_id(), link.span_context.span_id());
+        ids(json, &mut first, link.span_context.trace_id(), Some(link.span_context.span_id()));
         json.fixed_key(&mut first, "attributes");
         part_attributes(json, it, &link.attributes);
         json.raw(b"}");

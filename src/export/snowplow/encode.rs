@@ -209,7 +209,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> u64 {
         let resource = self.resource.as_ref().map_or(&[][..], |(_, text)| text.entities(it.anonymity));
-        let trace = settings.trace_entity && it.record.trace.is_some();
+        let trace = settings.trace_entity && it.record.trace.is_some_and(|(_, span)| span.is_some());
         let browser = settings.browser_entity.then(|| entities::browser_context(it, &settings.subject)).flatten();
         let session = it.session.as_ref().zip(place).filter(|(session, _)| session.attached);
         if session.is_none() && resource.is_empty() && !trace && browser.is_none() && it.extra.is_empty() {

@@ -177,7 +177,7 @@ impl Pieces {
     }
 
     pub(super) fn write_trace(&self, record: &Record<'_>, json: &mut Json<'_>) {
-        let Some((trace, span)) = record.trace else { return };
+        let Some((trace, Some(span))) = record.trace else { return };
         let [before, between, after] = &self.trace;
         json.raw(before);
         json.hex(u128::from_be_bytes(trace.to_bytes()), 32);

@@ -42,7 +42,8 @@ pub(super) struct Record<'a> {
     /// When it happened, in milliseconds since 1970; `None` if the record does not know.
     pub(super) millis: Option<i64>,
     pub(super) known: Known<'a>,
-    pub(super) trace: Option<(TraceId, SpanId)>,
+    /// The trace, and the span within it if the record says which.
+    pub(super) trace: Option<(TraceId, Option<SpanId>)>,
     pub(super) scope: &'a InstrumentationScope,
     pub(super) source: Source<'a>,
     /// Attributes that were given twice; the last one counts.
@@ -121,7 +122,8 @@ impl<'a> Record<'a> {
             _ => Kind::Event,
         };
         let millis = record.timestamp().and_then(millis).or_else(|| record.observed_timestamp().and_then(millis));
-        let trace = record.trace_context().map(|it| (it.trace_id, it.span_id)).filter(|it| it.0 != TraceId::INVALID);
+        let trace = record.trace_context().filter(|it| it.trace_id != TraceId::INVALID);
+        let trace = trace.map(|it| (it.trace_id, Some(it.span_id).filter(|span| *span != SpanId::INVALID)));
         let network_user = reading.network_user;
         Self { kind, name, millis, known, trace, scope, source: Source::Log(record), duplicates, network_user }
     }
@@ -137,7 +139,7 @@ impl<'a> Record<'a> {
             name: &span.name,
             millis: millis(span.start_time),
             known,
-            trace: context.is_valid().then(|| (context.trace_id(), context.span_id())),
+            trace: context.is_valid().then(|| (context.trace_id(), Some(context.span_id()))),
             scope: &span.instrumentation_scope,
             source: Source::Span(span),
             duplicates,

@@ -276,6 +276,17 @@ fn an_event_carries_what_opentelemetry_says_about_it() {
 }
 
 #[test]
+fn a_record_of_a_trace_that_names_no_span_is_not_said_to_belong_to_one() {
+    let mut bridge = Bridge::new(MapSettings { trace_entity: true, ..MapSettings::default() });
+    let mut record = event_of(A);
+    record.set_trace_context(TraceId::from_bytes([0xab; 16]), SpanId::INVALID, None);
+    let sent = bridge.send_one(record);
+    assert_good(&sent);
+    assert_eq!((&sent.data()["traceId"], sent.data().get("spanId")), (&json!("ab".repeat(16)), None));
+    assert_eq!(sent.entity("trace"), None, "which needs both");
+}
+
+#[test]
 fn the_events_of_a_session_have_fields_of_their_own() {
     let mut bridge = Bridge::new(MapSettings::default());
     let mut record = with(with(end(A), "otel_session.end.reason", "inactivity"), "otel_session.duration", 12.5);
