@@ -307,7 +307,7 @@ impl Installing {
         }
         let installing = Self;
         // The SDK's global subscriber cannot be replaced: better to know before anything is started.
-        if tracing::dispatcher::has_been_set() { Err(SetupError::SubscriberInUse) } else { Ok(installing) }
+        if subscriber::is_set() { Err(SetupError::SubscriberInUse) } else { Ok(installing) }
     }
 
     fn done(self) {

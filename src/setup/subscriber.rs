@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use tracing::subscriber::NoSubscriber;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::fmt;
@@ -38,6 +39,15 @@ pub(super) fn filter(environment: &Environment<'_>, default: Option<&str>) -> Re
 /// Whether lines are coloured: for terminals, since in a file colours are noise, and not for whoever wants none.
 pub(super) fn colours(environment: &Environment<'_>, terminal: bool) -> bool {
     terminal && (environment.0)("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether the process has a global subscriber. `tracing` by itself tells only whether there ever was one of any kind, such as
+/// one that a thread had for a while; a thread that is new has none but the global one.
+pub(super) fn is_set() -> bool {
+    let look = || tracing::dispatcher::get_default(|dispatch| !dispatch.is::<NoSubscriber>());
+    // Without a thread it is found out when ours is set.
+    let looked = || std::thread::Builder::new().name("otel-session.setup".into()).spawn(look).ok()?.join().ok();
+    tracing::dispatcher::has_been_set() && looked().unwrap_or(false)
 }
 
 /// Makes the process's subscriber; without telemetry only standard error gets anything.

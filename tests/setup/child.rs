@@ -37,6 +37,7 @@ fn the_case_of_this_process() {
         "twice" => twice(),
         "corrected" => corrected(),
         "with a subscriber" => with_a_subscriber(),
+        "after a scoped subscriber" => after_a_scoped_subscriber(),
         "used afterwards" => used_afterwards(),
         "what the SDK says" => what_the_sdk_says(),
         "install only" => tell("error", setup().install().err().map(|error| error.to_string()).unwrap_or_default()),
@@ -158,6 +159,14 @@ fn corrected() {
 fn with_a_subscriber() {
     tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
     tell("error", setup().install().unwrap_err());
+}
+
+/// As many do for what is logged while the settings are read.
+fn after_a_scoped_subscriber() {
+    let early = tracing::subscriber::set_default(tracing_subscriber::registry());
+    tracing::info!("read the settings");
+    drop(early);
+    work(setup(), Ending::Shutdown);
 }
 
 /// What outlives the guard goes on without harm.

@@ -29,6 +29,14 @@ fn a_subscriber_that_is_set_already_is_an_error_before_anything_starts() {
 }
 
 #[test]
+fn a_subscriber_that_one_thread_had_for_a_while_is_none_of_the_process() {
+    let collector = DevCollector::start().unwrap();
+    let told = child("after a scoped subscriber", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.otlp_http_endpoint())]);
+    assert_eq!((told.value("shutdown"), told.value("losses")), ("ok", "none"));
+    assert!(collector.stream().spans().iter().any(|span| span.name == "traced"));
+}
+
+#[test]
 fn a_variable_that_cannot_be_understood_is_named_with_its_value() {
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
