@@ -148,12 +148,14 @@ impl Endpoint {
             return Err("holds characters that an endpoint cannot have; write http://host:port".into());
         }
         let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-        let host_and_port = authority.rsplit('@').next().unwrap_or(authority);
+        if authority.contains('@') {
+            return Err(NO_USER.into());
+        }
         // The colons of an IPv6 address stand in brackets.
-        let after_brackets = host_and_port.rfind(']').map_or(0, |at| at + 1);
-        let (host, port) = match host_and_port[after_brackets..].rfind(':') {
-            Some(at) => (&host_and_port[..after_brackets + at], Some(&host_and_port[after_brackets + at + 1..])),
-            None => (host_and_port, None),
+        let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match authority[after_brackets..].rfind(':') {
+            Some(at) => (&authority[..after_brackets + at], Some(&authority[after_brackets + at + 1..])),
+            None => (authority, None),
         };
         if host.is_empty() {
             return Err("has no host; write http://host:port".into());
@@ -296,3 +298,7 @@ const MAXIMUM_TIMEOUT: Duration = Duration::from_secs(3600);
 
 const NO_TLS: &str = "needs TLS, which setup() does not speak; send to a collector or agent on this host or network over \
                       http and let that one speak https";
+
+/// Over HTTP the client would leave them out, and over gRPC they would stand where a host does.
+const NO_USER: &str = "has a user or password, which exporters do not send; leave it out, and give \
+                       OTEL_EXPORTER_OTLP_HEADERS an entry such as authorization=Basic%20..";

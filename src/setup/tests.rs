@@ -178,6 +178,16 @@ fn a_password_in_an_endpoint_is_never_shown() {
 }
 
 #[test]
+fn a_user_in_an_endpoint_is_refused_since_no_exporter_sends_it() {
+    for endpoint in ["http://user:secret@host:4318", "http://token@host/base", "http://@[::1]:4318"] {
+        let error = resolved(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).unwrap_err();
+        assert!(error.contains("OTEL_EXPORTER_OTLP_HEADERS") && !error.contains("secret"), "{error}");
+        assert!(resolved(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", endpoint)]).is_err());
+    }
+    assert!(resolved(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://host/v1/logs?for=me@shop")]).is_ok());
+}
+
+#[test]
 fn settings_in_code_that_cannot_work_are_errors_that_name_them() {
     use opentelemetry::KeyValue;
     let cases = [
