@@ -190,9 +190,11 @@ impl fmt::Debug for Endpoint {
 /// An endpoint without user, password and query, which may be secrets.
 pub(super) fn shown(endpoint: &str) -> String {
     let (scheme, rest) = endpoint.split_once("://").map_or(("", endpoint), |(scheme, rest)| (scheme, rest));
-    let rest = rest.split('?').next().unwrap_or(rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let rest = match rest.rsplit_once('@') {
         Some((_, rest)) => format!("***@{rest}"),
+        // The question mark may stand in the password, and that begin before it.
+        None if query.contains('@') => "***".to_owned(),
         None => rest.to_owned(),
     };
     if scheme.is_empty() { rest } else { format!("{scheme}://{rest}") }

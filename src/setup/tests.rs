@@ -171,6 +171,11 @@ fn an_empty_variable_of_a_signal_does_not_hide_the_headers_of_all() {
 #[test]
 fn a_password_in_an_endpoint_is_never_shown() {
     assert_eq!(shown("http://user:secret@host:1/v1/logs?key=secret"), "http://***@host:1/v1/logs");
+    // Neither is one that should have been encoded.
+    for endpoint in ["http://user:sec?ret@host:1", "http://user:sec/ret?@host", "user:sec?ret@host:1"] {
+        let error = resolved(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", endpoint)]).unwrap_err();
+        assert!(!error.contains("sec"), "{error}");
+    }
     let setup = setup().with_endpoint("http://user:secret@host:0");
     assert!(!format!("{setup:?}").contains("secret"));
     let error = with(&[], |environment| setup.plan(environment).map(|_| ())).unwrap_err();
