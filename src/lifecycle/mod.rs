@@ -119,7 +119,10 @@ impl Core {
         }
         // The keeper may have found the observer held.
         hub.keeper.nudge();
-        Watch::new(&observer, hub.keeper.clone())
+        let watch = Watch::new(&observer, hub.keeper.clone());
+        // The last who holds it, where nothing will be told any more.
+        observers::drop_all(vec![observer], &self.losses);
+        watch
     }
 
     /// Ends everything and flushes, off this thread, within `timeout`. None if that was not enough.

@@ -24,6 +24,8 @@ type Callback = Box<dyn FnMut(&Transition) + Send>;
 #[derive(Debug, Default)]
 pub(crate) struct Observers {
     list: Mutex<Vec<Arc<Observer>>>,
+    /// Nothing will be told any more, so nobody is kept for it. Changes under the lock of the list.
+    over: AtomicBool,
 }
 
 pub(crate) struct Observer {
@@ -45,14 +47,18 @@ impl fmt::Debug for Observer {
 }
 
 impl Observers {
-    /// Adds an observer. If it is `held`, nobody runs it before [`Observer::tell_first`].
+    /// Adds an observer, kept for as long as there may be something to tell. If it is `held`, nobody runs it before
+    /// [`Observer::tell_first`].
     pub(crate) fn add(&self, callback: Callback, held: bool) -> Arc<Observer> {
         let observer = Arc::new(Observer {
             active: AtomicBool::new(true),
             waiting: Mutex::new(Waiting { transitions: VecDeque::new(), running: held }),
             callback: Mutex::new(callback),
         });
-        self.list.lock().push(observer.clone());
+        let mut list = self.list.lock();
+        if !self.over.load(Ordering::Relaxed) {
+            list.push(observer.clone());
+        }
         observer
     }
 
@@ -82,9 +88,13 @@ impl Observers {
         }
     }
 
-    /// Drops every observer: nothing will be told any more.
+    /// Drops every observer, and keeps none that comes later: nothing will be told any more.
     pub(crate) fn forget(&self, losses: &LossCounters) {
-        let observers = std::mem::take(&mut *self.list.lock());
+        let observers = {
+            let mut list = self.list.lock();
+            self.over.store(true, Ordering::Relaxed);
+            std::mem::take(&mut *list)
+        };
         drop_all(observers, losses);
     }
 
@@ -98,7 +108,7 @@ impl Observers {
 }
 
 /// Drops observers without a lock: what a callback owns may call us, or panic, as it goes.
-fn drop_all(observers: Vec<Arc<Observer>>, losses: &LossCounters) {
+pub(super) fn drop_all(observers: Vec<Arc<Observer>>, losses: &LossCounters) {
     for observer in observers {
         if catch_unwind(AssertUnwindSafe(|| drop(observer))).is_err() {
             losses.add(Loss::ObserverPanic, 1);
@@ -153,7 +163,7 @@ impl Observer {
 /// Keeps an observer subscribed; dropping it unsubscribes.
 ///
 /// A call that is under way when the watch is dropped still finishes; none begins afterwards. What the observer owns is dropped
-/// on the keeper thread, soon after that, or when the sessions shut down.
+/// on the keeper thread, soon after that, or when the sessions shut down; of one that subscribes later, at once.
 #[must_use = "dropping a watch unsubscribes its observer; call detach() to keep it for good"]
 #[derive(Debug)]
 pub struct Watch {

@@ -482,6 +482,23 @@ fn law_7_what_an_observer_owns_goes_with_its_watch_and_at_the_latest_with_the_se
     is_dropped.recv_timeout(seconds(5)).expect("the keeper drops the others as it goes");
 }
 
+/// Where nobody wants telemetry, `setup()` hands out sessions that are over from the beginning.
+#[test]
+fn law_7_what_an_observer_owns_does_not_outlive_its_watch_where_the_sessions_are_over() {
+    let sessions = Sessions::builder().build().unwrap();
+    sessions.shutdown(seconds(5)).unwrap();
+    let (told, tell) = channel();
+    let own = sessions.clone();
+    let watch = sessions.on_transition(move |_| {
+        let _ = &own;
+        let _ = told.send(());
+    });
+    sessions.record_activity();
+    drop(watch);
+    let disconnected = std::sync::mpsc::RecvTimeoutError::Disconnected;
+    assert_eq!(tell.recv_timeout(seconds(5)), Err(disconnected), "it is told nothing, and kept by nobody");
+}
+
 #[test]
 fn law_7_what_an_observer_owns_may_call_us_and_panic_as_it_goes_with_the_sessions() {
     struct Owned(Sessions);
