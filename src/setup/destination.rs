@@ -1,6 +1,7 @@
 //! Where each signal goes: decided from code and variables, code first, the signal's own variable before the general one.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use opentelemetry_otlp::Compression;
@@ -160,7 +161,13 @@ impl Endpoint {
         if host.is_empty() {
             return Err("has no host; write http://host:port".into());
         }
-        if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+        if !is_host(host) {
+            return Err(
+                "has no valid host; write one name or address, that of IPv6 in brackets, as in http://[::1]:4318"
+                    .into(),
+            );
+        }
+        if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().map_or(true, |port| port == 0)) {
             return Err("has no valid port; use a number from 1 to 65535".into());
         }
         Ok(Self(text.to_owned()))
@@ -231,6 +238,16 @@ fn base(text: &str) -> Result<Endpoint, String> {
         return Err("has a query, to which no path can be added; leave the query out".into());
     }
     Endpoint::parse(text)
+}
+
+/// Whether this is a name, or an address: what is neither would be found out by each export, or by the exporter as it is
+/// built, which does not tell where the endpoint came from.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        // Behind the address there may be a zone.
+        Some(address) => address.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    }
 }
 
 fn first<T>(
