@@ -120,8 +120,7 @@ impl Core {
         // The keeper may have found the observer held.
         hub.keeper.nudge();
         let watch = Watch::new(&observer, hub.keeper.clone());
-        // The last who holds it, where nothing will be told any more.
-        observers::drop_all(vec![observer], &self.losses);
+        hub.observers.let_go(observer, &self.losses);
         watch
     }
 

@@ -92,10 +92,21 @@ impl Observers {
     pub(crate) fn forget(&self, losses: &LossCounters) {
         let observers = {
             let mut list = self.list.lock();
-            self.over.store(true, Ordering::Relaxed);
+            self.over.store(true, Ordering::Release);
             std::mem::take(&mut *list)
         };
+        // One that was held until now has not heard everything.
+        observers.iter().for_each(|observer| observer.run(losses));
         drop_all(observers, losses);
+    }
+
+    /// Lets go of an observer that has just subscribed. If the keeper has forgotten it by now, while it was held, it is told here
+    /// what came in the meantime.
+    pub(crate) fn let_go(&self, observer: Arc<Observer>, losses: &LossCounters) {
+        if self.over.load(Ordering::Acquire) {
+            observer.run(losses);
+        }
+        drop_all(vec![observer], losses);
     }
 
     /// Whether nothing is waiting and nobody is in a callback.
@@ -108,7 +119,7 @@ impl Observers {
 }
 
 /// Drops observers without a lock: what a callback owns may call us, or panic, as it goes.
-pub(super) fn drop_all(observers: Vec<Arc<Observer>>, losses: &LossCounters) {
+fn drop_all(observers: Vec<Arc<Observer>>, losses: &LossCounters) {
     for observer in observers {
         if catch_unwind(AssertUnwindSafe(|| drop(observer))).is_err() {
             losses.add(Loss::ObserverPanic, 1);

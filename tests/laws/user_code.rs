@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use otel_session::testing::ManualClock;
-use otel_session::{Activity, EndReason, Loss, Sessions, ShutdownError, SignalKind};
+use otel_session::{Activity, EndReason, EndedSession, Loss, Sessions, ShutdownError, SignalKind, Transition};
 
 use crate::support::bounded::{Gate, returns};
 use crate::support::exporters::{Hooked, PanicsOnFlush};
@@ -480,6 +480,33 @@ fn law_7_what_an_observer_owns_goes_with_its_watch_and_at_the_latest_with_the_se
     observe().detach();
     sessions.shutdown(seconds(5)).unwrap();
     is_dropped.recv_timeout(seconds(5)).expect("the keeper drops the others as it goes");
+}
+
+#[test]
+fn law_7_an_observer_that_is_slow_to_hear_of_the_live_session_also_hears_of_its_end() {
+    let sessions = Sessions::builder().build().unwrap();
+    sessions.record_activity();
+    let (told, tell) = channel();
+    let (go_on, wait) = channel::<()>();
+    let subscriber = std::thread::spawn({
+        let sessions = sessions.clone();
+        move || {
+            let observer = move |transition: &Transition| {
+                told.send(transition.clone()).unwrap();
+                if transition.started().is_some() {
+                    let _ = wait.recv_timeout(seconds(10));
+                }
+            };
+            sessions.on_transition(observer).detach();
+        }
+    });
+    assert!(tell.recv_timeout(seconds(5)).unwrap().started().is_some());
+    sessions.shutdown(seconds(5)).unwrap();
+    go_on.send(()).unwrap();
+    subscriber.join().unwrap();
+    let ended = tell.recv_timeout(seconds(5)).expect("the session has ended while it was told of it");
+    assert_eq!(ended.ended().map(EndedSession::reason), Some(EndReason::Shutdown));
+    assert!(tell.recv_timeout(seconds(5)).is_err(), "and that is all");
 }
 
 /// Where nobody wants telemetry, `setup()` hands out sessions that are over from the beginning.
