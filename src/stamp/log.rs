@@ -103,7 +103,8 @@ impl Sessions {
     /// The snapshot that a log with a time of its own belongs to.
     #[inline]
     fn snapshot_of(&self, time: i64, live: &'static Live, record: &SdkLogRecord) -> &'static Snapshot {
-        if time >= live.from {
+        // Zero, which an earlier time is exported as too, says that the time is unknown.
+        if time >= live.from || time <= 0 {
             return &live.snapshot;
         }
         // The log's own session may be forgotten by now, and the oldest one known newer than the session it was emitted in:

@@ -1,6 +1,6 @@
 //! Law 2: a signal belongs to the session in which it began.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{LogRecord as _, Logger as _, LoggerProvider as _};
@@ -55,6 +55,24 @@ fn law_2_a_log_belongs_by_its_own_time_if_it_has_one_else_by_its_emission() {
         assert_eq!(ids("as the third began"), third.id());
         assert_eq!(ids("ahead of time"), third.id());
         assert_eq!(ids("before all"), first.id());
+        assert_eq!(rig.sessions.losses().total(), 0);
+    }
+}
+
+/// On the wire zero says that the time is unknown, and adapters of other logs put it there for that.
+#[test]
+fn law_2_a_log_of_the_time_zero_has_no_time_of_its_own() {
+    for rig in KINDS.map(Rig::of) {
+        rig.sessions.record_activity();
+        for _ in 0..80 {
+            rig.clock.advance(MINUTE);
+            rig.sessions.rotate();
+        }
+        let live = rig.sessions.current().unwrap();
+        rig.log_at("zero", SystemTime::UNIX_EPOCH);
+        rig.log_at("exported as zero", SystemTime::UNIX_EPOCH - SECOND);
+        assert_eq!(rig.log_id("zero").as_deref(), Some(live.id()));
+        assert_eq!(rig.log_id("exported as zero").as_deref(), Some(live.id()));
         assert_eq!(rig.sessions.losses().total(), 0);
     }
 }
