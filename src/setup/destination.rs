@@ -262,7 +262,7 @@ fn first<T>(
 }
 
 fn exports(text: &str) -> Result<bool, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "otlp" => Ok(true),
         "none" => Ok(false),
         _ => Err("is not an exporter of this crate; use otlp or none".into()),
@@ -270,7 +270,7 @@ fn exports(text: &str) -> Result<bool, String> {
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "grpc" => Ok(Protocol::Grpc),
         "http/protobuf" => Ok(Protocol::HttpProtobuf),
         "http/json" => Err("is not supported, because it sends records that collectors refuse; use http/protobuf, \

@@ -277,6 +277,7 @@ impl Plan {
 
 fn propagators(text: &str) -> Result<Vec<Box<dyn TextMapPropagator + Send + Sync>>, String> {
     let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+    let text = text.to_ascii_lowercase();
     for name in text.split(',').map(str::trim) {
         match name {
             "tracecontext" => propagators.push(Box::new(TraceContextPropagator::new())),

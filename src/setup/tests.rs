@@ -243,6 +243,22 @@ fn lines_are_coloured_on_terminals_unless_no_color_is_set() {
 }
 
 #[test]
+fn the_case_of_a_word_that_is_read_here_does_not_matter() {
+    let [spans, logs] = resolved(&[
+        ("OTEL_TRACES_EXPORTER", "None"),
+        ("OTEL_LOGS_EXPORTER", "OTLP"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZip"),
+    ])
+    .unwrap();
+    assert_eq!((spans, otlp(&logs).0), (Destination::Nowhere, Protocol::Grpc));
+    for text in ["TraceContext,Baggage", "NONE"] {
+        let installed = with(&[("OTEL_PROPAGATORS", text)], |it| setup().plan(it)).unwrap().propagators.len();
+        assert_eq!(installed, if text == "NONE" { 0 } else { 2 });
+    }
+}
+
+#[test]
 fn pairs_are_percent_decoded() {
     assert_eq!(pairs("a=1,b = x%20y ,").unwrap(), [("a".into(), "1".into()), ("b".into(), "x y".into())]);
     assert!(pairs("a=%f").is_err() && pairs("a=%ff").is_err(), "half a digit, half a character");
