@@ -120,7 +120,7 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -2,8 +2,9 @@
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResourceDetector};
 
-use super::environment::{Environment, pairs};
+use super::environment::{Environment, pairs, percent_decoded};
 use super::error::SetupError;
 
 /// Refuses what no collector could make sense of.
@@ -38,7 +39,9 @@ pub(super) fn resource(
     let given = environment.parsed("OTEL_RESOURCE_ATTRIBUTES", attributes_of)?.unwrap_or_default();
     let named = environment.text("OTEL_SERVICE_NAME")?;
     let own = |name: Option<String>| name.map(|name| KeyValue::new(SERVICE_NAME, name));
-    Ok(Resource::builder()
+    // Without the SDK's reader of `OTEL_RESOURCE_ATTRIBUTES`: it decodes nothing, and what is encoded would be there twice.
+    Ok(Resource::builder_empty()
+        .with_detectors(&[Box::new(SdkProvidedResourceDetector), Box::new(TelemetryResourceDetector)])
         .with_attributes(given)
         .with_attributes(own(named))
         .with_attributes(attributes)
@@ -47,7 +50,13 @@ pub(super) fn resource(
 }
 
 fn attributes_of(text: &str) -> Result<Vec<KeyValue>, String> {
-    let pairs = pairs(text)?;
+    let mut pairs = pairs(text)?;
+    for (key, _) in &mut pairs {
+        // Unlike a header's name a key may be encoded.
+        *key = percent_decoded(key)
+            .filter(|key| !key.trim().is_empty())
+            .ok_or("has a key that cannot be decoded; write %25 for a percent sign")?;
+    }
     if pairs.iter().any(|(key, value)| key == SERVICE_NAME && value.trim().is_empty()) {
         return Err("has an empty service.name; give the service a name".into());
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::destination::{Destination, LOGS, Otlp, SPANS, Wishes, shown};
 use super::environment::{Environment, pairs};
 use super::export::metadata;
+use super::resource::resource;
 use super::subscriber::colours;
 use super::{Protocol, SetupError, setup};
 
@@ -240,6 +241,14 @@ fn lines_are_coloured_on_terminals_unless_no_color_is_set() {
     let coloured = |variables: &[_], terminal| with(variables, |it| Ok(colours(it, terminal))).unwrap();
     assert!(coloured(&[], true) && coloured(&[("NO_COLOR", "")], true));
     assert!(!coloured(&[], false) && !coloured(&[("NO_COLOR", "1")], true));
+}
+
+#[test]
+fn a_key_of_a_resource_attribute_that_is_none_is_refused() {
+    for value in ["a%=1", "a%ff=1", "%20=1"] {
+        let error = with(&[("OTEL_RESOURCE_ATTRIBUTES", value)], |it| resource(None, Vec::new(), it)).unwrap_err();
+        assert!(error.starts_with(&format!("OTEL_RESOURCE_ATTRIBUTES={value}: ")), "{error}");
+    }
 }
 
 #[test]

@@ -72,11 +72,15 @@ fn the_environment_names_the_service_and_its_resource() {
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.otlp_http_endpoint()),
             ("OTEL_SERVICE_NAME", "shop"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,shop.floor=2%2C%20left"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,shop.floor=2%2C%20left,shop%2Eroom=%33"),
         ],
     );
     assert_eq!(resource(&collector, "service.name"), "shop");
     assert_eq!(resource(&collector, "shop.floor"), "2, left");
+    assert_eq!(resource(&collector, "shop.room"), "3");
+    let sent = collector.stream().logs()[0].resource.attributes.clone();
+    assert!(sent.iter().all(|(key, _)| !key.contains('%')), "{sent:?}");
+    assert!(sent.get("telemetry.sdk.name").is_some(), "{sent:?}");
 }
 
 #[test]
