@@ -1,6 +1,6 @@
 //! The field `session.id` of spans and events.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 
 use tracing::Metadata;
@@ -34,7 +34,11 @@ impl GivenId {
 
 impl Visit for GivenId {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.take(field, || format!("{value:?}"));
+        // One that does not let itself be written is no id; `format!` would panic.
+        self.take(field, || {
+            let mut text = String::new();
+            if write!(text, "{value:?}").is_ok() { text } else { String::new() }
+        });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

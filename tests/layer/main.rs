@@ -523,6 +523,22 @@ fn an_id_that_is_none_scopes_nothing_and_is_counted_while_what_was_written_stays
 }
 
 #[test]
+fn an_id_that_cannot_be_written_is_none_and_takes_nothing_down() {
+    struct Unwritten;
+    impl fmt::Display for Unwritten {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("half").and(Err(fmt::Error))
+        }
+    }
+    let sessions = Sessions::builder().build().unwrap();
+    with_default(&Dispatch::new(registry().with(sessions.layer())), || {
+        let span = info_span!("scope", session.id = %Unwritten);
+        span.record("session.id", tracing::field::display(Unwritten));
+    });
+    assert_eq!(sessions.losses().count(Loss::InvalidScope), 2);
+}
+
+#[test]
 fn ids_that_the_application_puts_on_a_signal_win_over_the_scope() {
     in_every_way(|setup| {
         info_span!("scope", session.id = "chat-1").in_scope(|| {
