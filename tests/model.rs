@@ -124,6 +124,8 @@ struct Known {
     number: u64,
     previous: Option<u64>,
     user: Option<u8>,
+    /// The user as the session began, whom its start tells.
+    began_as: Option<u8>,
     start: i64,
     last_activity: i64,
     window_from: i64,
@@ -240,7 +242,15 @@ impl Model {
         // No session is over as it starts.
         let start = if self.settings.max.is_some_and(|max| start + max <= self.now) { self.now } else { start };
         let (number, user) = (self.count, self.user);
-        self.live = Some(Known { number, previous, user, start, last_activity: self.now, window_from: self.now });
+        self.live = Some(Known {
+            number,
+            previous,
+            user,
+            began_as: user,
+            start,
+            last_activity: self.now,
+            window_from: self.now,
+        });
         self.linked = true;
         self.record(Expected::Start { session: number, previous, user, at: start, seen: self.now });
     }
@@ -317,7 +327,7 @@ impl Model {
             pipe.lines.append(&mut self.backlog);
         }
         if let Some(live) = &self.live {
-            let Known { number: session, previous, user, start: at, .. } = *live;
+            let Known { number: session, previous, began_as: user, start: at, .. } = *live;
             let told = |line: &Expected| matches!(line, Expected::Start { session: told, .. } if *told == session);
             if !pipe.lines.iter().any(told) {
                 pipe.lines.push(Expected::Start { session, previous, user, at, seen: self.now });

@@ -15,7 +15,7 @@ use super::keeper::Keeper;
 use super::observers::Observers;
 use super::queue::Queue;
 use super::record::{Record, What};
-use crate::session::{Decided, Live, Session, Sink};
+use crate::session::{Decided, Live, Session, Sink, Snapshot};
 use crate::sync::Mutex;
 use crate::telemetry::{Loss, LossCounters};
 
@@ -82,13 +82,14 @@ impl Hub {
         Self { state: Mutex::new(state), observers: Observers::default(), keeper, losses }
     }
 
-    /// Attaches a pipeline. Called while no decision can be made; `live` is the live session.
+    /// Attaches a pipeline. Called while no decision can be made; `live` is the live session, as it is
+    /// and as it began.
     pub(crate) fn attach(
         &self,
         queue: &Arc<Queue<Record>>,
         pipeline: Weak<dyn Publish>,
         group: Group,
-        live: Option<&'static Live>,
+        live: Option<(&'static Live, &'static Snapshot)>,
         now: i64,
     ) {
         let mut state = self.state.lock();
@@ -99,10 +100,10 @@ impl Hub {
                 newest = number;
             }
         }
-        if let Some(live) = live
+        if let Some((live, began)) = live
             && newest < live.record
         {
-            queue.push(live.record, Record { what: What::Start(Session(&live.snapshot)), observed_at: now });
+            queue.push(live.record, Record { what: What::Start(Session(began)), observed_at: now });
         }
         state.outlets.push(Outlet { queue: queue.clone(), pipeline, group });
         drop(state);

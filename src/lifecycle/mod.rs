@@ -110,8 +110,8 @@ impl Core {
     pub(crate) fn observe(&self, callback: impl FnMut(&Transition) + Send + 'static) -> Watch {
         let hub = self.current.sink();
         let (observer, first) = self.current.frozen(|live, _| {
-            let first =
-                live.map(|live| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
+            let first = live
+                .map(|(live, _)| Transition { ended: None, started: Some(crate::session::Session(&live.snapshot)) });
             (hub.observers.add(Box::new(callback), first.is_some()), first)
         });
         if let Some(first) = first {

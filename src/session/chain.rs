@@ -36,6 +36,8 @@ pub(crate) struct Decided {
 pub(crate) struct Chain {
     settings: Settings,
     pub(crate) live: Option<&'static Live>,
+    /// The live session as it began, which is what its `session.start` tells.
+    pub(crate) began: Option<&'static Snapshot>,
     /// The session that ended last.
     pub(crate) last: Option<&'static Live>,
     /// Whether the next session continues the last.
@@ -62,6 +64,7 @@ impl Chain {
         Self {
             settings,
             live: None,
+            began: None,
             last: None,
             linked: false,
             boundary: i64::MIN,
@@ -124,7 +127,7 @@ impl Chain {
         self.history.close(&live.snapshot, boundary, now);
         self.boundary = boundary;
         self.floor = boundary.max(ended_at);
-        self.live = None;
+        (self.live, self.began) = (None, None);
         self.last = Some(live);
         self.linked = true;
         self.records += 1;
@@ -166,6 +169,7 @@ impl Chain {
         let live = Live::new(snapshot, self.records, self.boundary, limits, now.boot, now.offset(), remembered);
         let live = publishable(live);
         self.live = Some(live);
+        self.began = Some(&live.snapshot);
         self.linked = true;
         Session(&live.snapshot)
     }

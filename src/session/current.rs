@@ -226,13 +226,13 @@ impl<S: Sink> Current<S> {
         Some(snapshot)
     }
 
-    /// Runs `f` while no decision can be made, with the live session. One that is over ends first: whoever comes now must
-    /// not be told that it began.
-    pub(crate) fn frozen<R>(&self, f: impl FnOnce(Option<&'static Live>, i64) -> R) -> R {
+    /// Runs `f` while no decision can be made, with the live session, as it is and as it began, and the time. One that is over
+    /// ends first: whoever comes now must not be told that it began.
+    pub(crate) fn frozen<R>(&self, f: impl FnOnce(Option<(&'static Live, &'static Snapshot)>, i64) -> R) -> R {
         let mut chain = self.chain.lock();
         let now = self.clock.moment();
         self.end_alone(&mut chain, now, |chain| chain.end_if_due(now));
-        f(chain.live, now.wall)
+        f(chain.live.zip(chain.began), now.wall)
     }
 
     /// Takes the lock, with an id of the user's generator at hand if `needed` says that one will be used.

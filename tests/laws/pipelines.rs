@@ -57,6 +57,26 @@ fn law_3_a_pipeline_that_attaches_late_gets_the_live_sessions_start() {
 }
 
 #[test]
+fn law_3_a_pipeline_that_attaches_late_gets_the_same_start_as_those_before_it() {
+    for kind in KINDS {
+        let rig = Rig::of(kind);
+        for (began_as, goes_on_as) in [(None, Some("ada")), (Some("ada"), Some("grace")), (Some("grace"), None)] {
+            rig.sessions.set_user_id(began_as);
+            let session = rig.sessions.rotate();
+            rig.sessions.set_background(goes_on_as.is_some());
+            rig.sessions.set_user_id(goes_on_as);
+            let (provider, logs) = attach(kind, &rig.sessions);
+            let late = flushed(&provider, &logs);
+            let first = rig.lifecycle().into_iter().rfind(Line::is_start).unwrap();
+            assert_eq!(first.id.as_deref(), Some(session.id()));
+            assert_eq!((late.len(), late[0].is_start()), (1, true));
+            let told = |line: &Line| (line.id.clone(), line.previous_id.clone(), line.user_id.clone(), line.at);
+            assert_eq!(told(&late[0]), told(&first), "{kind:?}: {began_as:?}, then {goes_on_as:?}");
+        }
+    }
+}
+
+#[test]
 fn law_3_a_pipeline_that_attaches_late_gets_no_start_when_nothing_is_live() {
     let rig = Rig::new();
     rig.sessions.rotate();
