@@ -251,8 +251,10 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// The file as an address that lets SQLite read it as if nobody could change it.
 fn immutable(path: &Path) -> String {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // With an empty authority, or a path that begins with two slashes would be taken for one.
+    let mut uri = String::from(if matches!(bytes, [b'/' | b'\\', ..]) { "file://" } else { "file:" });
+    for byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b':' => uri.push(char::from(*byte)),
             b'\\' if cfg!(windows) => uri.push('/'),

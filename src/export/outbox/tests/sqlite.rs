@@ -179,6 +179,19 @@ fn an_awkward_path_is_a_path() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_path_may_begin_with_two_slashes() {
+    let folder = Folder::new("slashes");
+    let path = PathBuf::from(format!("/{}", folder.file().display()));
+    for times in 1..=2 {
+        let (depot, _) = sqlite(&path);
+        depot.accept(vec![fresh(0, 1..=3)], Vec::new()).unwrap();
+        assert_eq!(depot.pending(0).events, 3 * times);
+    }
+    assert!(folder.file().is_file());
+}
+
 #[test]
 fn a_missing_folder_is_named() {
     let folder = Folder::new("folder");
