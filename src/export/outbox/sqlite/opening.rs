@@ -49,8 +49,9 @@ pub(super) fn open(path: &Path, synchronous: Synchronous) -> Result<(Connection,
     create(path)?;
     failpoint::pass("during-open");
     // Beside a log or a journal the file alone says nothing: a kill in the midst of a checkpoint leaves pages of two times.
-    // Then the connection tells, which reads both and writes nothing before it has.
-    if !has_content(&beside(path, "-wal")) && !has_content(&beside(path, "-journal")) {
+    // Then the connection tells, which reads both and writes nothing before it has. They stand where a link leads to.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if !has_content(&beside(&file, "-wal")) && !has_content(&beside(&file, "-journal")) {
         inspect(path)?;
     }
     let connection = connect(path).map_err(fault)?;

@@ -318,6 +318,16 @@ fn a_log_cut_short_anywhere_leaves_whole_commits() {
     assert_eq!(last, 0);
 }
 
+/// Another path of the file, beside which there is no log; where there are no links, its own.
+fn link_to(folder: &Folder) -> PathBuf {
+    let link = folder.0.join("link.db");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+    #[cfg(not(unix))]
+    let link = folder.file();
+    link
+}
+
 /// A checkpoint writes page after page of the log into the file, and may be killed after any of them.
 #[test]
 fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
@@ -332,6 +342,7 @@ fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
     drop(depot);
     let after = std::fs::read(folder.file()).unwrap();
     assert!(after.len() > before.len() && events > 0);
+    let (path, link) = (folder.file(), link_to(&folder));
     for pages in 0..=after.len() / PAGE {
         let mut file = before.clone();
         let end = (pages * PAGE).max(file.len());
@@ -339,7 +350,7 @@ fn a_checkpoint_that_a_kill_cut_off_after_any_page_loses_nothing() {
         file[..pages * PAGE].copy_from_slice(&after[..pages * PAGE]);
         std::fs::write(folder.file(), file).unwrap();
         std::fs::write(&log, &written).unwrap();
-        let (depot, _) = sqlite(&folder.file());
+        let (depot, _) = sqlite(if pages % 2 == 0 { &link } else { &path });
         assert_eq!(depot.pending(0).events, events, "after {pages} pages");
         assert_eq!(numbers(&depot.take(0, &ALL)), (0..u128::from(events)).collect::<Vec<_>>());
     }
