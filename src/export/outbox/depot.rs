@@ -18,7 +18,7 @@ use super::room::{Batch, Room};
 use super::spare::Spare;
 use super::store::{Closed, has_shut_down};
 use super::under_way::UnderWay;
-use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow, Stored};
+use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
 use crate::export::{Chunk, failpoint};
@@ -52,6 +52,9 @@ pub(crate) struct Depot {
     /// Delivery threads that have not ended.
     threads: AtomicU64,
 }
+
+/// The most bytes that the events of a chunk can have.
+const LONGEST: u64 = 64 * u32::MAX as u64;
 
 /// The table of the one row that says whose outbox it is; exporters have those from 1.
 const OWNER: u8 = 0;
@@ -480,12 +483,19 @@ impl State {
     /// Takes over what a store holds.
     fn load(&mut self, opened: Opened, now: Moment) -> Result<Vec<StateRow>, OutboxError> {
         let orphans = self.queues.len() - 1;
+        if opened.next > u64::MAX / 2 {
+            return Err(corrupt(format!("no numbers are left after {}", opened.next)));
+        }
         self.next = opened.next;
         let mut last = None;
         for stored in &opened.chunks {
             let count = u8::try_from(stored.events).ok().filter(|count| (1..=64).contains(count));
-            let (Some(count), true) = (count, Some(stored.number) > last && stored.number < opened.next) else {
-                return Err(corrupt(stored));
+            let is_fine = Some(stored.number) > last && stored.number < opened.next && stored.bytes <= LONGEST;
+            let (Some(count), true) = (count, is_fine) else {
+                return Err(corrupt(format!(
+                    "chunk {} with {} events is out of order or range",
+                    stored.number, stored.events
+                )));
             };
             last = Some(stored.number);
             let entry = Entry::stored(stored, count, born(stored.accepted_at, now));
@@ -569,8 +579,7 @@ fn born(accepted_at: i64, now: Moment) -> i64 {
     now.boot.saturating_sub(now.wall.saturating_sub(accepted_at).max(0))
 }
 
-fn corrupt(stored: &Stored) -> OutboxError {
-    let problem = format!("chunk {} with {} events is out of order or range", stored.number, stored.events);
+fn corrupt(problem: String) -> OutboxError {
     OutboxError::Corrupt { place: "outbox".to_owned(), problem }
 }
 

@@ -135,7 +135,7 @@ pub struct Opened {
     pub chunks: Vec<Stored>,
     /// All rows of state.
     pub state: Vec<StateRow>,
-    /// A number greater than any chunk's.
+    /// A number greater than any chunk's, and below 2⁶³.
     pub next: u64,
 }
 

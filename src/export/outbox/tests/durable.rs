@@ -323,6 +323,45 @@ fn a_commit_under_way_keeps_nobody_from_taking_and_settling() {
     }
 }
 
+/// A store that says this of itself when it is opened.
+#[derive(Debug)]
+struct Says(Opened);
+
+impl OutboxStore for Says {
+    fn open(&mut self) -> Result<Opened, OutboxError> {
+        Ok(self.0.clone())
+    }
+
+    fn commit(&mut self, _: &Commit<'_>) -> Result<(), OutboxError> {
+        Ok(())
+    }
+
+    fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
+        Err(OutboxError::Store(format!("no chunk {chunk}").into()))
+    }
+}
+
+#[test]
+fn a_store_whose_numbers_cannot_be_counted_on_from_is_refused() {
+    let stored = |number, bytes| Stored { bytes, ..Stored::new(number, &chunk(0, 0..3), Vec::new()) };
+    let cases = [
+        Opened::new(Vec::new(), Vec::new(), u64::MAX),
+        Opened::new(vec![stored(1, u64::MAX), stored(2, u64::MAX)], Vec::new(), 3),
+        Opened::new(vec![stored(2, 30), stored(1, 30)], Vec::new(), 3),
+        Opened::new(vec![stored(1, 30), stored(1, 30)], Vec::new(), 3),
+        Opened::new(vec![stored(3, 30)], Vec::new(), 3),
+    ];
+    for opened in cases {
+        let outbox = Outbox::custom(Says(opened.clone()));
+        let error = Depot::open(outbox, 2, SystemClock.into_source(), Arc::default()).unwrap_err();
+        assert!(error.to_string().contains("corrupt"), "{opened:?}: {error}");
+    }
+    let (depot, _) =
+        open(Outbox::custom(Says(Opened::new(Vec::new(), Vec::new(), u64::MAX / 2))), &SystemClock.into_source());
+    depot.accept(vec![chunk(0, 0..70)], Vec::new()).unwrap();
+    assert_eq!(numbers(&depot.take(0, &ALL)), (0..70).collect::<Vec<_>>());
+}
+
 #[test]
 fn state_alone_is_committed_too() {
     let (depot, _, shelf, _) = start();
