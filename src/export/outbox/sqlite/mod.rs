@@ -45,7 +45,7 @@ impl Outbox {
     /// An outbox in a SQLite file, which is created if need be, readable by its owner only. It is opened, and locked, by
     /// the exporter's `build()`; the folder must exist. Every exporter needs a file of its own.
     ///
-    /// The file is held by its process until the exporter is gone. Events are packed in it with LZ4, batch by batch: those of
+    /// The file is held by its process until the exporter is gone; a child that is forked from it stores nothing. Events are packed in it with LZ4, batch by batch: those of
     /// one program are much alike, and batches of 50 take some 0.2 to 0.3 of what they count against the
     /// [size limit](Outbox::with_max_bytes). What cannot be packed takes a few hundredths more than it counts, at worst three
     /// quarters more, where batches are just over half a page of 4 kB. Beside the file stands a log (`-wal`) of 16 MiB and the largest commit.
@@ -78,12 +78,21 @@ pub(super) struct SqliteStore {
     removals: u32,
     /// What SQLite was told last about when a commit counts as stored.
     level: Synchronous,
+    /// The process that opened it.
+    pub(super) owner: u32,
 }
 
 impl SqliteStore {
     pub(super) fn new(path: PathBuf) -> Self {
         let synchronous = Synchronous::default();
-        Self { path, synchronous, connection: None, body: Vec::new(), removals: 0, level: synchronous }
+        let (level, owner) = (synchronous, std::process::id());
+        Self { path, synchronous, connection: None, body: Vec::new(), removals: 0, level, owner }
+    }
+
+    /// A child that was forked has the connection too, but not the lock: two that write the log by what each remembers of it
+    /// destroy it.
+    fn is_inherited(&self) -> bool {
+        self.owner != std::process::id()
     }
 
     fn fault(&self, error: rusqlite::Error) -> OutboxError {
@@ -99,11 +108,15 @@ impl OutboxStore for SqliteStore {
         let (connection, opened) = opening::open(&path, self.synchronous)?;
         self.connection = Some(connection);
         self.level = self.synchronous;
+        self.owner = std::process::id();
         self.path = path;
         Ok(opened)
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError> {
+        if self.is_inherited() {
+            return Err(OutboxError::Locked { path: self.path.clone() });
+        }
         let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
         if is_empty(commit) && self.synchronous == Synchronous::Normal {
             // No commit waits for the disk, so there is nothing to catch up with.
@@ -132,11 +145,23 @@ impl OutboxStore for SqliteStore {
     }
 
     fn read(&mut self, chunk: u64) -> Result<Chunk, OutboxError> {
+        if self.is_inherited() {
+            return Err(OutboxError::Locked { path: self.path.clone() });
+        }
         let Some(connection) = &self.connection else { return Err(not_open(&self.path)) };
         read(connection, chunk).map_err(|error| self.fault(error))?.ok_or_else(|| OutboxError::Corrupt {
             place: self.path.display().to_string(),
             problem: format!("chunk {chunk} is not what was stored"),
         })
+    }
+}
+
+impl Drop for SqliteStore {
+    /// A forked child does not close it: that would delete the log of the one that has it open.
+    fn drop(&mut self) {
+        if self.is_inherited() {
+            std::mem::forget(self.connection.take());
+        }
     }
 }
 

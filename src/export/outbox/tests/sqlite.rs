@@ -99,6 +99,24 @@ fn a_second_opener_gets_an_error_that_names_the_path() {
 }
 
 #[test]
+fn a_forked_child_neither_writes_nor_closes_what_its_parent_has_open() {
+    let folder = Folder::new("forked");
+    let mut store = SqliteStore::new(folder.file());
+    store.open().unwrap();
+    let added = [(0, Arc::new(chunk(0, 0..50)))];
+    store.commit(&Commit { added: &added, ..Commit::default() }).unwrap();
+    let before = content(&folder);
+    assert!(before.iter().any(|(path, _)| path.ends_with("outbox.db-wal")));
+    // As a child sees it.
+    store.owner += 1;
+    let removed = Commit { removed: &[0], ..Commit::default() };
+    assert!(matches!(store.commit(&removed), Err(OutboxError::Locked { .. })));
+    assert!(matches!(store.read(0), Err(OutboxError::Locked { .. })));
+    drop(store);
+    assert!(content(&folder) == before);
+}
+
+#[test]
 fn the_file_is_for_its_owner_only() {
     let folder = with_events("mode");
     let (_depot, _) = sqlite(&folder.file());
