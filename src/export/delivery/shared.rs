@@ -123,12 +123,14 @@ impl Shared {
         state.flushes.remove(&asked).and_then(|it| it.fulfilled).unwrap_or(false)
     }
 
-    /// Asks the worker to drain, for at most `bound`, and to go.
+    /// Asks the worker to drain, for at most `bound`, and to go. Nobody asks for more time than it was given before: what was
+    /// left then may have been counted as lost.
     pub(super) fn ask_to_stop(&self, bound: Duration) {
         let deadline = real_time().saturating_add(crate::clock::duration_nanos(bound));
         {
             let mut state = self.state.lock();
             state.asked += 1;
+            let deadline = state.stop.map_or(deadline, |stop| stop.deadline.min(deadline));
             state.stop = Some(Stop { asked: state.asked, deadline });
         }
         self.control.notify_one();

@@ -155,6 +155,37 @@ fn a_shutdown_never_outlasts_its_timeout_and_counts_what_remains_once() {
     assert!(!rig.courier.flush(LONG), "there is nobody to send them");
 }
 
+/// A rig of which one event has arrived and two wait; its delivery thread stands in a callback until it is told to go on.
+fn held_up() -> (Rig, std::sync::mpsc::Sender<()>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (there, arrived) = std::sync::mpsc::channel();
+    let wait = crate::sync::Mutex::new(wait);
+    let mut rig = rig(|plan| {
+        plan.want.max_events = 1;
+        plan.callbacks = Some(crate::export::delivery::Callbacks {
+            on_success: Some(Arc::new(move |_| {
+                let _ = there.send(());
+                let _ = wait.lock().recv();
+            })),
+            on_failure: None,
+        });
+    });
+    rig.accept(3);
+    arrived.recv().unwrap();
+    (rig, go)
+}
+
+#[test]
+fn what_a_shutdown_has_counted_as_lost_is_not_sent_by_a_later_one() {
+    let (rig, go) = held_up();
+    assert_eq!(rig.courier.shutdown(Duration::ZERO), 2);
+    assert_eq!(rig.lost(Loss::EventUndelivered), 2);
+    rig.courier.begin_shutdown(LONG);
+    drop(go);
+    assert_eq!(rig.courier.shutdown(LONG), 2, "it only says how many are left");
+    assert_eq!((rig.courier.delivered(), rig.lost(Loss::EventUndelivered)), (1, 2));
+}
+
 #[test]
 fn a_shutdown_ends_a_backoff_and_tries_once_more() {
     let mut rig = rig(|_| ());
