@@ -61,6 +61,12 @@ pub(super) struct Stop {
     pub(super) deadline: i64,
 }
 
+impl Stop {
+    pub(super) fn is_over(self) -> bool {
+        real_time() >= self.deadline
+    }
+}
+
 /// What the worker reads at the start of each round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orders {

@@ -15,7 +15,7 @@ use opentelemetry::Context;
 use tokio::task::{Id, JoinError, JoinSet};
 use uuid::Uuid;
 
-use super::shared::{Orders, Shared, real_time};
+use super::shared::{Orders, Shared, Stop, real_time};
 use super::{Callbacks, Delivered, DeliverySettings, Failed, Protocol};
 use crate::clock::{Moment, Source, duration_nanos};
 use crate::export::failpoint;
@@ -140,7 +140,10 @@ impl Worker {
             self.obey(&orders);
             // In this order: what is accepted after the queue was looked at either sees 0 and wakes, or counts for itself.
             self.shared.enough.store(0, Ordering::SeqCst);
-            self.launch();
+            // Once its time is over nobody would read the reply.
+            if !orders.stop.is_some_and(Stop::is_over) {
+                self.launch();
+            }
             self.shared.enough.store(self.enough(), Ordering::SeqCst);
             let tend = self.depot.tend();
             if self.report(&orders) {
@@ -183,7 +186,7 @@ impl Worker {
         if idle {
             self.shared.attempted(orders.asked);
         }
-        orders.stop.is_some_and(|stop| left == 0 || hopeless(stop.deadline) || real_time() >= stop.deadline)
+        orders.stop.is_some_and(|stop| left == 0 || hopeless(stop.deadline) || stop.is_over())
     }
 
     /// Whether nothing more will be sent before `deadline`, a real time.

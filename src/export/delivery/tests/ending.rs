@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::rig::{Rig, Told, id_of, rig};
@@ -342,6 +342,37 @@ impl HttpClient for Blocking {
             }
         })
     }
+}
+
+/// Counts the requests, and answers none.
+#[derive(Debug)]
+struct Counting(Arc<AtomicUsize>);
+
+impl HttpClient for Counting {
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        _: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn a_shutdown_without_time_sends_nothing_whose_reply_nobody_would_read() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let mut rig = rig(|plan| {
+        plan.settings.batch_size = 10;
+        plan.settings.client = Some(Arc::new(Counting(requests.clone())));
+    });
+    rig.accept(2);
+    assert_eq!(rig.courier.shutdown(Duration::ZERO), 2);
+    assert_eq!(rig.courier.shutdown(LONG), 2, "by now the thread has gone");
+    assert_eq!(requests.load(Ordering::Acquire), 0);
 }
 
 #[test]
