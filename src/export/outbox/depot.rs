@@ -357,8 +357,7 @@ impl Depot {
         };
         if due.is_some_and(|due| due <= now) {
             // A failure stops sending and is tried again: nothing else is to be done about it here.
-            let lazy = self.expected.load(Ordering::Relaxed) > 0;
-            let _ = self.commit_removals(lazy && !self.is_stopped());
+            let _ = self.commit_removals(self.expected.load(Ordering::Relaxed) > 0);
         }
         let now = self.source.moment().boot;
         let state = self.state.lock();
@@ -376,7 +375,8 @@ impl Depot {
         self.commit_removals(false)
     }
 
-    /// If lazily, a loss of power may undo it for up to 100 ms.
+    /// If lazily, a loss of power may undo it for up to 100 ms; never after a failure, since only the disk tells whether it is
+    /// well again.
     fn commit_removals(&self, lazily: bool) -> Result<(), OutboxError> {
         let Some(store) = &self.store else { return Ok(()) };
         let mut store = store.lock();
@@ -386,7 +386,7 @@ impl Depot {
             state.remove_again = None;
             (std::mem::take(&mut state.removals), state.lazy_since)
         };
-        let lazy = lazily && now < lazy_since.unwrap_or(now).saturating_add(Removals::LONGEST);
+        let lazy = lazily && !self.is_stopped() && now < lazy_since.unwrap_or(now).saturating_add(Removals::LONGEST);
         if removals.is_empty() && (lazy || lazy_since.is_none()) {
             return Ok(());
         }
