@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
@@ -16,6 +16,7 @@ use otel_session::{Loss, OpentrackerExporter};
 use crate::crash::{Random, Scratch};
 use crate::records::{event, export};
 use crate::sink::{Call, Reply, Sink};
+use crate::watched_store::Watched;
 use crate::{LONG, builder, now, properties, value};
 
 type Calls = Arc<Mutex<Vec<Call>>>;
@@ -587,4 +588,56 @@ fn each_provider_that_feeds_one_exporter_keeps_its_resource() {
     let services: Vec<_> =
         calls.lock().unwrap().iter().map(|it| value(&sent(it), "service.name").unwrap().to_owned()).collect();
     assert_eq!(services, ["shop", "stock"]);
+}
+
+/// Its commit is to come, which the disk has to take anyway.
+#[test]
+fn what_is_removed_while_a_batch_is_mapped_waits_for_no_disk() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let (store, removals) = Watched::new();
+    let here: Arc<OnceLock<OpentrackerExporter>> = Arc::default();
+    let (in_filter, clock) = (here.clone(), ManualClock::new(now()));
+    let moves = clock.clone();
+    let exporter = builder(&sink.endpoint())
+        .with_clock(clock)
+        .with_outbox(Outbox::custom(store))
+        .with_filter(move |record, _| {
+            if record.event_name() == Some("comes") {
+                in_filter.wait().resume();
+                // It is sent, then its removal falls due.
+                assert!(moves.advance(Duration::from_secs(1)) && moves.advance(Duration::from_secs(1)));
+            }
+            true
+        })
+        .build()
+        .unwrap();
+    here.set(exporter.clone()).unwrap();
+    exporter.pause();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    export(&exporter, &[event("comes", now(), &[("session.id", "s".into())])]).unwrap();
+    assert_eq!(removals.try_recv(), Ok(true));
+    assert!(exporter.flush(LONG));
+    assert_eq!(removals.try_recv(), Ok(false), "no batch is in the making");
+}
+
+#[test]
+fn a_shutdown_removes_what_was_delivered_although_a_callback_holds_its_thread_up() {
+    let (sink, _) = sink(|_| Reply::ok(""));
+    let (store, removals) = Watched::new();
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let exporter = builder(&sink.endpoint())
+        .with_outbox(Outbox::custom(store))
+        .on_request_success(move |_| {
+            tell.send(()).unwrap();
+            let _ = wait.lock().unwrap().recv();
+        })
+        .build()
+        .unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    told.recv_timeout(LONG).unwrap();
+    assert_eq!(exporter.shutdown(Duration::ZERO).delivered, 1);
+    assert_eq!(removals.try_recv(), Ok(false), "or it would be sent again after the next start");
+    drop(go);
 }

@@ -9,6 +9,8 @@ mod crash;
 mod records;
 #[path = "../support/sink.rs"]
 mod sink;
+#[path = "../support/watched_store.rs"]
+mod watched_store;
 
 mod anything;
 mod delivery;

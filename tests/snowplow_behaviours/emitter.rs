@@ -8,12 +8,13 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use otel_session::export::snowplow::{Anonymity, Method};
 use otel_session::export::{Outbox, Overflow};
 use otel_session::testing::ManualClock;
-use otel_session::{Loss, SnowplowExporterBuilder};
+use otel_session::{Loss, SnowplowExporter, SnowplowExporterBuilder};
 
 use crate::bench::epoch;
 use crate::recorder::{BOUND, Recorder};
+use crate::records::{event, export};
 use crate::rig::{FIRST, Rig};
-use crate::store::Store;
+use crate::store::{SESSIONS, Store};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -179,4 +180,29 @@ fn b74_eight_hundred_events_arrive_once_and_in_order_with_two_failures_on_the_wa
         .collect();
     assert_eq!(arrived, accepted);
     assert_eq!(rig.exporter.losses().total(), 0);
+}
+
+#[test]
+fn what_could_not_be_forgotten_when_it_was_asked_is_forgotten_at_the_end() {
+    for shuts_down in [true, false] {
+        let store = Store::default();
+        let collector = Recorder::start();
+        let exporter = waiting(SnowplowExporter::builder().with_endpoint(collector.url()))
+            .with_clock(ManualClock::new(epoch()))
+            .with_outbox(Outbox::custom(store.clone()))
+            .build()
+            .unwrap();
+        let knows = || store.look().rows.iter().any(|row| row.table == SESSIONS);
+        export(&exporter, &[event("session.start", epoch(), &[("session.id", FIRST.into())])]).unwrap();
+        store.look().broken = true;
+        exporter.set_opt_out(true);
+        store.look().broken = false;
+        assert!(knows());
+        if shuts_down {
+            let _ = exporter.shutdown(BOUND);
+            assert!(!knows());
+        }
+        drop(exporter);
+        assert!(!knows());
+    }
 }

@@ -23,3 +23,5 @@ mod sessions;
 mod store;
 mod told;
 mod validity;
+#[path = "../support/watched_store.rs"]
+mod watched_store;

@@ -1,12 +1,18 @@
 //! Behaviours 12, 13, 43 and 55: what callbacks are told, and what they may do.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
 
 use opentelemetry::logs::LoggerProvider as _;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use otel_session::SnowplowExporter;
 use otel_session::export::Outbox;
 use otel_session::export::snowplow::{Anonymity, SessionState, StateStorage, StorageMechanism};
+use otel_session::testing::ManualClock;
 
-use crate::bench::{BOUND, Bench, FIRST, track};
+use crate::bench::{BOUND, Bench, FIRST, MINUTE, track};
+use crate::watched_store::Watched;
 
 type Told = Arc<Mutex<Vec<SessionState>>>;
 
@@ -140,4 +146,65 @@ fn b43_the_id_that_is_told_is_the_id_that_is_sent() {
         bench.all().iter().map(|it| (it.id().to_owned(), it.entity().and_then(|it| it.event_index))).collect();
     assert_eq!(*told.lock().unwrap(), sent);
     assert_eq!(sent.len(), 4);
+}
+
+/// While a batch is mapped its commit is to come, which the disk has to take anyway; while callbacks run it is over.
+#[test]
+fn what_is_removed_while_a_batch_is_mapped_waits_for_no_disk_and_while_callbacks_run_it_does() {
+    let (store, removals) = Watched::new();
+    let (mapping, telling) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (now_mapping, now_telling) = (mapping.clone(), telling.clone());
+    let here: Arc<OnceLock<(SnowplowExporter, ManualClock)>> = Arc::default();
+    let (in_filter, in_callback) = (here.clone(), here.clone());
+    let deliver = |here: &OnceLock<(SnowplowExporter, ManualClock)>| {
+        let (exporter, clock) = here.wait();
+        exporter.resume();
+        // It is sent, then its removal falls due.
+        assert!(clock.advance(MINUTE) && clock.advance(MINUTE));
+    };
+    let bench = Bench::with(|builder| {
+        builder
+            .with_outbox(Outbox::custom(store))
+            .with_filter(move |_| {
+                if now_mapping.swap(false, Ordering::AcqRel) {
+                    deliver(&in_filter);
+                }
+                true
+            })
+            .on_accepted(move |_| {
+                if now_telling.swap(false, Ordering::AcqRel) {
+                    deliver(&in_callback);
+                }
+            })
+    });
+    assert!(here.set((bench.exporter.clone(), bench.clock.clone())).is_ok());
+    for (moment, lazy) in [(mapping, true), (telling, false)] {
+        bench.exporter.pause();
+        bench.emit("waits", &[]);
+        moment.store(true, Ordering::Release);
+        bench.emit("comes", &[]);
+        assert_eq!(removals.try_recv(), Ok(lazy));
+        assert!(bench.exporter.flush(BOUND));
+        removals.try_iter().for_each(|lazy| assert!(!lazy, "no batch is in the making"));
+    }
+}
+
+#[test]
+fn a_shutdown_removes_what_was_delivered_although_a_callback_holds_its_thread_up() {
+    let (store, removals) = Watched::new();
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let bench = Bench::with(|builder| {
+        builder.with_outbox(Outbox::custom(store)).with_batch_size(1).on_request_success(move |_| {
+            tell.send(()).unwrap();
+            let _ = wait.lock().unwrap().recv();
+        })
+    });
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(bench.exporter.clone()).build();
+    track(&loggers.logger("shop"), "arrives", bench.clock.now());
+    told.recv_timeout(BOUND).unwrap();
+    assert_eq!(bench.exporter.shutdown(Duration::ZERO).delivered, 1);
+    assert_eq!(removals.try_recv(), Ok(false), "or it would be sent again after the next start");
+    drop(go);
 }

@@ -11,7 +11,7 @@ use crate::clock::duration_nanos;
 use crate::export::delivery::FAREWELL;
 use crate::export::delivery::shared::real_time;
 use crate::export::http::{Bytes, HttpClient, HttpError, Request, Response};
-use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore};
+use crate::export::{Chunk, Commit, Opened, Outbox, OutboxError, OutboxStore, StateRow};
 use crate::telemetry::Loss;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -134,7 +134,9 @@ fn several_threads_may_flush_at_once() {
 fn a_shutdown_drains_and_a_second_one_is_fine() {
     let mut rig = rig(|plan| plan.settings.batch_size = 1000);
     rig.accept(120);
+    let start = real_time();
     assert_eq!(rig.courier.shutdown(LONG), 0);
+    assert!(real_time() - start < duration_nanos(LONG), "with nothing left there is nothing to wait for");
     assert_eq!(rig.requests().concat(), (0..120).collect::<Vec<_>>());
     assert_eq!(rig.courier.shutdown(LONG), 0);
     assert!(rig.courier.flush(LONG), "nothing is left");
@@ -210,9 +212,9 @@ fn while_paused_events_are_kept_and_on_resume_they_go() {
     assert_eq!(rig.requests(), [[0, 1]]);
 }
 
-/// A store that keeps nothing, and that refuses to remove anything while it is told to.
+/// A store that keeps nothing, that refuses to remove anything while it is told to, and that counts what it removed.
 #[derive(Debug)]
-struct Clinging(Arc<AtomicBool>);
+struct Clinging(Arc<AtomicBool>, Arc<AtomicUsize>);
 
 impl OutboxStore for Clinging {
     fn open(&mut self) -> Result<Opened, OutboxError> {
@@ -224,6 +226,7 @@ impl OutboxStore for Clinging {
         if removes && self.0.load(Ordering::Acquire) {
             return Err(OutboxError::Store("a removal fails".into()));
         }
+        self.1.fetch_add(commit.removed.len(), Ordering::AcqRel);
         Ok(())
     }
 
@@ -236,7 +239,7 @@ impl OutboxStore for Clinging {
 fn after_a_removal_that_failed_nothing_is_sent_until_one_has_succeeded() {
     let clings = Arc::new(AtomicBool::new(true));
     let mut rig = rig(|plan| {
-        plan.outbox = Outbox::custom(Clinging(clings.clone()));
+        plan.outbox = Outbox::custom(Clinging(clings.clone(), Arc::default()));
         plan.want.max_events = 1;
     });
     rig.server.script([Answer::status(200), Answer::with_header(503, "Retry-After", "10")]);
@@ -256,8 +259,94 @@ fn after_a_removal_that_failed_nothing_is_sent_until_one_has_succeeded() {
 }
 
 #[test]
+fn a_flush_does_not_wait_for_the_time_at_which_a_failed_removal_is_tried_again() {
+    let clings = Arc::new(AtomicBool::new(true));
+    let mut rig = rig(|plan| {
+        plan.outbox = Outbox::custom(Clinging(clings.clone(), Arc::default()));
+        plan.want.max_events = 1;
+    });
+    rig.server.script([Answer::status(200), Answer::with_header(503, "Retry-After", "10")]);
+    rig.accept(2);
+    rig.settle();
+    rig.advance(Duration::from_secs(1));
+    assert!(rig.depot.is_stopped());
+    clings.store(false, Ordering::Release);
+    assert!(rig.courier.flush(LONG));
+    assert_eq!(rig.requests(), [[0], [1], [1]]);
+}
+
+#[test]
+fn what_was_delivered_is_removed_before_the_outbox_is_closed() {
+    let removed = Arc::new(AtomicUsize::new(0));
+    let mut rig = rig(|plan| plan.outbox = Outbox::custom(Clinging(Arc::default(), removed.clone())));
+    rig.accept(70);
+    assert_eq!(rig.courier.shutdown(LONG), 0);
+    assert_eq!(removed.load(Ordering::Acquire), 2, "or both chunks were sent again after the next start");
+}
+
+#[test]
+fn a_drop_after_a_shutdown_that_was_too_short_waits_until_the_outbox_is_closed() {
+    let mut rig = rig(|plan| plan.outbox = Outbox::custom(Clinging(Arc::default(), Arc::default())));
+    rig.server.usually(Answer::Never);
+    rig.accept(1);
+    rig.server.wait_for(1);
+    rig.courier.shutdown(Duration::ZERO);
+    drop(rig.courier);
+    let row = StateRow::new(1, vec![1], None);
+    assert!(rig.depot.accept(Vec::new(), vec![row]).is_err(), "its file can be opened again");
+}
+
+/// Refuses event 0 whenever it comes, and answers the others when it is told to.
+#[derive(Debug, Default)]
+struct Uneven(Arc<tokio::sync::Notify>);
+
+impl HttpClient for Uneven {
+    fn send_bytes<'a, 'b>(
+        &'a self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let first = String::from_utf8_lossy(request.body()).contains("\"n\":\"0\"");
+        Box::pin(async move {
+            if !first {
+                self.0.notified().await;
+            }
+            Ok(Response::builder().status(if first { 503 } else { 200 }).body(Bytes::new())?)
+        })
+    }
+}
+
+#[test]
+fn a_shutdown_waits_for_what_is_in_flight_although_something_else_has_failed() {
+    let go = Arc::new(tokio::sync::Notify::new());
+    let (tell, told) = std::sync::mpsc::channel();
+    let (answer, failures) = (go.clone(), AtomicUsize::new(0));
+    let mut rig = rig(|plan| {
+        plan.settings.client = Some(Arc::new(Uneven(go)));
+        plan.settings.max_in_flight = 2;
+        plan.want = super::super::Want { max_events: 1, one_per_lane: true, ..plan.want };
+        plan.callbacks = Some(crate::export::delivery::Callbacks {
+            on_success: None,
+            on_failure: Some(Arc::new(move |_| {
+                let _ = tell.send(());
+                if failures.fetch_add(1, Ordering::AcqRel) == 1 {
+                    answer.notify_one();
+                }
+            })),
+        });
+    });
+    rig.accept_each(0, 2, |number| u32::try_from(number).unwrap(), 20);
+    told.recv().unwrap();
+    assert_eq!(rig.courier.shutdown(LONG), 1);
+    assert_eq!(rig.courier.delivered(), 1);
+}
+
+#[test]
 fn what_waits_in_a_durable_outbox_at_shutdown_is_pending_and_not_lost() {
-    let mut rig = rig(|plan| plan.outbox = Outbox::custom(Clinging(Arc::default())));
+    let mut rig = rig(|plan| plan.outbox = Outbox::custom(Clinging(Arc::default(), Arc::default())));
     rig.server.usually(Answer::status(500));
     rig.accept(2);
     assert_eq!(rig.courier.shutdown(LONG), 2);
@@ -371,7 +460,9 @@ fn a_shutdown_without_time_sends_nothing_whose_reply_nobody_would_read() {
     });
     rig.accept(2);
     assert_eq!(rig.courier.shutdown(Duration::ZERO), 2);
-    assert_eq!(rig.courier.shutdown(LONG), 2, "by now the thread has gone");
+    let start = real_time();
+    assert_eq!(rig.courier.shutdown(LONG), 2);
+    assert!(real_time() - start < duration_nanos(LONG), "the thread has gone");
     assert_eq!(requests.load(Ordering::Acquire), 0);
 }
 

@@ -133,6 +133,39 @@ fn where_removals_fail_to_reach_the_disk_nothing_is_sent_and_it_is_tried_again_a
 }
 
 #[test]
+fn where_the_expected_batch_fails_a_commit_of_nothing_brings_the_removals_to_the_disk() {
+    let (depot, _, shelf, clock) = start();
+    depot.accept(vec![chunk(0, 0..3_000)], Vec::new()).unwrap();
+    let batch = depot.expect();
+    deliver(&depot, 513);
+    depot.tend();
+    shelf.has(Some(Trouble::Commits));
+    assert!(depot.accept(vec![chunk(1, [1])], Vec::new()).is_err());
+    drop(batch);
+    shelf.has(None);
+    assert_eq!(depot.tend(), Some(Duration::from_millis(100)));
+    clock.advance(Duration::from_millis(100));
+    depot.tend();
+    assert_eq!((shelf.lazy(), shelf.commits()), (1, 3));
+    shelf.lose_power();
+    assert_eq!(shelf.chunks(), 50);
+}
+
+#[test]
+fn the_store_is_closed_when_the_last_delivery_thread_has_ended_and_not_before() {
+    let (depot, _, shelf, _) = start();
+    depot.accept(vec![chunk(0, 0..3), chunk(1, 3..5)], Vec::new()).unwrap();
+    depot.leave();
+    deliver(&depot, 3);
+    depot.sync().unwrap();
+    assert_eq!(shelf.chunks(), 1, "there is another thread");
+    depot.leave();
+    let error = depot.accept(Vec::new(), vec![StateRow::new(1, vec![1], None)]).unwrap_err();
+    assert!(error.to_string().contains("has shut down"), "{error}");
+    assert_eq!(shelf.commits(), 2);
+}
+
+#[test]
 fn a_failed_removal_stops_sending_until_a_commit_succeeds() {
     let (depot, losses, shelf, clock) = start();
     depot.accept(vec![chunk(0, 0..200)], Vec::new()).unwrap();
