@@ -65,6 +65,10 @@ impl Batch {
         let mut chunks = self.0;
         for chunk in &mut chunks {
             room.refused += drop_oversized(chunk, limits.bytes);
+            // What is spare in its memory must not be what there is no room for.
+            if cost(chunk) > limits.bytes {
+                chunk.bytes.shrink_to_fit();
+            }
         }
         for (place, queue) in queues.iter_mut().enumerate() {
             room.make(place, queue, &mut chunks, limits);

@@ -51,6 +51,24 @@ fn events_older_than_the_limit_are_dropped_but_not_while_in_flight() {
     assert_eq!(depot.tend(), Some(4 * minute));
 }
 
+#[test]
+fn an_event_for_which_there_is_just_room_is_accepted_whatever_is_spare_in_the_memory_it_came_in() {
+    let (depot, losses) = open(Outbox::memory().with_max_bytes(80_000), &SystemClock.into_source());
+    // Two queues share it.
+    let len = (80_000 - 80_000 / 32) / 2 - 1_000;
+    for spare in [0, len / 10] {
+        depot.accept(vec![fresh(1, 0..40)], Vec::new()).unwrap();
+        let mut large = Chunk::new(1, 0, now());
+        large.bytes = Vec::with_capacity(len + spare);
+        large.push(id(1), 0, &vec![b'x'; len]);
+        depot.accept(vec![large], Vec::new()).unwrap();
+        let taken = depot.take(1, &ALL);
+        assert_eq!(taken.iter().map(|parcel| parcel.bytes().len()).collect::<Vec<_>>(), [len], "{spare} spare");
+        depot.settle(1, &tickets(&taken), Outcome::Delivered);
+    }
+    assert_eq!(losses.read().count(Loss::OutboxFull), 80, "those that made room");
+}
+
 /// The counted bytes must be what the allocator gives: this asks the allocator.
 #[test]
 fn a_million_events_against_64_mib_stay_below_in_real_memory() {
