@@ -42,6 +42,8 @@ pub(super) struct Folded {
 }
 
 impl Hasher for Folded {
+    // So that how many bytes it hashes is known to the compiler.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         for half in bytes.chunks(16) {
             let mut words = [[0; 8]; 2];

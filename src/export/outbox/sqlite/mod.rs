@@ -45,12 +45,12 @@ impl Outbox {
     /// An outbox in a SQLite file, which is created if need be, readable by its owner only. It is opened, and locked, by
     /// the exporter's `build()`; the folder must exist. Every exporter needs a file of its own.
     ///
-    /// The file is held by its process until the exporter is gone; a child that is forked from it stores nothing. Events are packed in it with LZ4, batch by batch: those of
-    /// one program are much alike, and batches of 50 take some 0.2 to 0.3 of what they count against the
-    /// [size limit](Outbox::with_max_bytes). What cannot be packed takes a few hundredths more than it counts, at worst three
-    /// quarters more, where batches are just over half a page of 4 kB. Beside the file stands a log (`-wal`) of 16 MiB and the largest commit.
-    /// After an outage the file shrinks step by step to at most twice what waits and 16 MiB. What was delivered may stay
-    /// legible in it until its place is used again.
+    /// The file is held by its process until the exporter is gone; a child that is forked from it stores nothing. Events are
+    /// packed in it with LZ4, batch by batch: those of one program are much alike, and batches of 50 take some 0.2 to 0.3 of
+    /// what they count against the [size limit](Outbox::with_max_bytes). What cannot be packed takes a few hundredths more than
+    /// it counts, at worst three quarters more, where batches are just over half a page of 4 kB. Beside the file stands a log
+    /// (`-wal`) of 16 MiB and the largest commit. After an outage the file shrinks step by step to at most twice what waits and
+    /// 16 MiB. What was delivered may stay legible in it until its place is used again.
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
         Self { sqlite: true, ..Self::of(Some(Box::new(SqliteStore::new(path.into())))) }
     }
