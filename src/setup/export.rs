@@ -6,6 +6,7 @@
 //! the shutdown waits for.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -125,7 +126,7 @@ fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, otlp: &Otlp) -> R
     // The exporter decodes what it is given once more.
     let encoded = |(name, value): &(String, String)| (name.clone(), value.replace('%', "%25"));
     let builder = builder.with_headers(otlp.headers.0.iter().map(encoded).collect());
-    let builder = builder.with_http_client(http_client(otlp.timeout)?);
+    let builder = builder.with_http_client(http_client(otlp)?);
     Ok(match otlp.compression {
         Some(compression) => builder.with_compression(compression),
         None => builder,
@@ -138,10 +139,26 @@ pub(super) fn metadata(Headers(headers): &Headers) -> MetadataMap {
     MetadataMap::from_headers(headers.iter().filter_map(header).collect())
 }
 
+/// Whether an endpoint is on this machine, by its name.
+pub(super) fn is_near(endpoint: &str) -> bool {
+    let url = reqwest::Url::parse(endpoint).ok();
+    url.as_ref().and_then(reqwest::Url::host_str).is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let name = host.trim_end_matches('.');
+        address.is_ok_and(|address| address.is_loopback()) || name == "localhost" || name.ends_with(".localhost")
+    })
+}
+
 /// The client that works on the SDK's batch threads. Left to itself the exporter takes an asynchronous one as soon as any
 /// crate of the program asks for that feature, and its first export panics there.
-fn http_client(timeout: Duration) -> Result<reqwest::blocking::Client, ExporterBuildError> {
-    let build = move || reqwest::blocking::Client::builder().timeout(timeout).build();
+///
+/// It uses the proxies that the environment names, but never towards this machine: what listens at localhost is not behind one.
+fn http_client(otlp: &Otlp) -> Result<reqwest::blocking::Client, ExporterBuildError> {
+    let (timeout, is_near) = (otlp.timeout, is_near(otlp.endpoint.as_str()));
+    let build = move || {
+        let builder = reqwest::blocking::Client::builder().timeout(timeout);
+        if is_near { builder.no_proxy().build() } else { builder.build() }
+    };
     let failed = |problem: String| ExporterBuildError::InternalFailure(format!("no HTTP client: {problem}"));
     // On a thread of its own: within an asynchronous runtime it refuses to be built.
     let thread = std::thread::Builder::new().name("otel-session.http".into()).spawn(build);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::destination::{Destination, LOGS, Otlp, SPANS, Wishes, shown};
 use super::environment::{Environment, pairs};
-use super::export::metadata;
+use super::export::{is_near, metadata};
 use super::resource::resource;
 use super::subscriber::colours;
 use super::{Protocol, SetupError, setup};
@@ -241,6 +241,22 @@ fn lines_are_coloured_on_terminals_unless_no_color_is_set() {
     let coloured = |variables: &[_], terminal| with(variables, |it| Ok(colours(it, terminal))).unwrap();
     assert!(coloured(&[], true) && coloured(&[("NO_COLOR", "")], true));
     assert!(!coloured(&[], false) && !coloured(&[("NO_COLOR", "1")], true));
+}
+
+#[test]
+fn an_endpoint_is_on_this_machine_by_its_name() {
+    for near in [
+        "http://localhost:4318/v1/logs",
+        "http://LOCALHOST.",
+        "http://a.localhost",
+        "http://127.1.2.3",
+        "http://[::1]:1",
+    ] {
+        assert!(is_near(near), "{near}");
+    }
+    for far in ["http://collector:4318", "http://localhost.example", "http://10.0.0.1", "http://[fe80::1]:1"] {
+        assert!(!is_near(far), "{far}");
+    }
 }
 
 #[test]

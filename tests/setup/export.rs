@@ -35,6 +35,16 @@ fn over_grpc_every_signal_arrives_with_its_session_from_any_runtime_and_from_non
 }
 
 #[test]
+fn a_collector_on_this_machine_is_not_behind_the_proxy_that_the_environment_names() {
+    let collector = DevCollector::start().unwrap();
+    let endpoint = collector.otlp_http_endpoint();
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1"));
+    let told = child("no runtime", &[&[("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)], &proxies[..]].concat());
+    assert_eq!(told.value("losses"), "none");
+    assert_whole(&collector, "behind a proxy");
+}
+
+#[test]
 fn each_signal_may_have_its_own_endpoint_protocol_and_compression() {
     let (spans, logs) = (DevCollector::start().unwrap(), DevCollector::start().unwrap());
     child(
