@@ -75,8 +75,8 @@ pub trait OutboxStore: Any + Debug + Send {
     ///
     /// # Errors
     ///
-    /// If nothing of it was stored. Added events are then lost and counted; nothing is sent until a later commit, which
-    /// repeats the failed removals, has succeeded.
+    /// If nothing of it was stored. Added events are then lost and counted. Removals are repeated with the next commit, within
+    /// 100 ms; after a failure of one that only removes, nothing is sent until a commit has succeeded.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), OutboxError>;
 
     /// Reads a chunk back, as it was added.

@@ -8,6 +8,9 @@
 /// | [`with_session_tracking`](Self::with_session_tracking) | none | sent | the nil UUID for the user, no previous session | the same, masked |
 /// | [`full`](Self::full) | none | none | none | nothing |
 ///
+/// Attributes, and members of a body, that tell more than that are left out of the event's data by their names. What stands
+/// deeper within maps, or in texts, is not looked through.
+///
 /// It can be switched while the exporter runs; an event that waits in the outbox keeps the mode it was accepted in, and
 /// events of different modes never share a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
