@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "these requests alone, by hyper";
 /// The child's side: `ENDPOINT EVENT ROUND ROUNDS`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let [endpoint, _, round, rounds] = arguments else { return Err("not for people".into()) };
-    let (round, rounds): (usize, u32) = (round.parse()?, rounds.parse()?);
+    let (requests, rounds): (usize, u32) = (round.parse::<usize>()? / A_REQUEST, rounds.parse()?);
     let request = a_request(endpoint)?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let send = async || -> Result<(), HttpError> {
-        for _ in 0..round / A_REQUEST {
+        for _ in 0..requests {
             let reply = client.request(request.clone().map(Full::new)).await?;
             if !reply.status().is_success() {
                 return Err(reply.status().to_string().into());
@@ -51,7 +51,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             cpu += cpu_nanos() - cpu_before;
         }
     }
-    let (events, timed) = (round * (rounds as usize + 1), round * rounds as usize);
+    let timed = requests * A_REQUEST * rounds as usize;
+    let events = timed + requests * A_REQUEST;
     println!("{}", serde_json::json!({ "events": events, "timed": timed, "wall": nanos(wall), "cpu": cpu }));
     Ok(())
 }
