@@ -14,8 +14,8 @@ pub(super) type ByUuid<T> = HashMap<Uuid, T, Keys>;
 /// A map by the lane of an event.
 pub(super) type ByLane<T> = HashMap<u32, T, Keys>;
 
-/// Hashes up to 16 bytes by one multiplication with keys that are random to each map: ids come from outside, and nobody shall be able
-/// to choose some that all fall into one place.
+/// Hashes an id by one multiplication with keys that are random to each map: ids come from outside, and nobody shall be able to
+/// choose some that all fall into one place.
 #[derive(Debug, Clone)]
 pub(super) struct Keys([u64; 2]);
 

@@ -33,7 +33,11 @@ impl Blocked {
     }
 
     /// An event that was in flight is in its place again.
-    pub(super) fn is_back(&mut self, ticket: &Ticket) {
+    pub(super) fn put_back(&mut self, ticket: &Ticket) {
+        if !ticket.in_lane {
+            // Its lane may never have been busy. Where no request keeps lanes apart, nothing else would ever forget them.
+            return self.forget();
+        }
         if ticket.chunk < self.end {
             self.events += 1;
         }

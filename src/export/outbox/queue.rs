@@ -193,7 +193,7 @@ impl Queue {
                 entry.flight.clear(ticket.index);
                 landed.set(ticket.index);
                 if !done {
-                    self.blocked.is_back(ticket);
+                    self.blocked.put_back(ticket);
                 }
                 if ticket.in_lane
                     && let Some(busy) = self.lanes.get_mut(&ticket.lane)

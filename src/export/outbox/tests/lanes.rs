@@ -178,3 +178,21 @@ fn what_fails_and_is_sent_again_does_not_let_a_queue_look_further_ahead() {
         rig.queue.land(&landed, false, |_, _, _| ());
     }
 }
+
+#[test]
+fn failures_of_requests_that_do_not_keep_lanes_apart_leave_nothing_behind() {
+    let mut rig = Rig::default();
+    let sessions = |rig: &mut Rig, chunks: u32| {
+        for from in (0..chunks).map(|number| number * 50) {
+            rig.push(&(from..from + 50).collect::<Vec<_>>(), 0);
+            for done in [false, true] {
+                rig.act(Act::Take { max_events: 50, max_bytes: 10_000, one_per_lane: false });
+                let landed = std::mem::take(&mut rig.in_flight);
+                rig.queue.land(&landed, done, |_, _, _| ());
+            }
+        }
+    };
+    sessions(&mut rig, 2);
+    let kept = allocation_counter::measure(|| sessions(&mut rig, 200)).bytes_current;
+    assert!(kept < 4_000, "{kept} bytes after 10,000 sessions");
+}
