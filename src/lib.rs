@@ -26,6 +26,8 @@ pub mod collector;
 mod error;
 #[cfg(feature = "bridge")]
 pub mod export;
+#[cfg(any(feature = "bridge", feature = "otlp"))]
+mod host;
 #[cfg(any(feature = "snowplow", feature = "dev-collector"))]
 pub mod iglu;
 #[cfg(feature = "tracing")]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use http::uri::{Scheme, Uri};
 
-use super::endpoint::is_loopback_name;
 use crate::clock::{duration_nanos, to_nanos};
+use crate::host::is_loopback_name;
 
 /// A bounded set of cookies. Their values are never shown.
 #[derive(Default)]

@@ -15,8 +15,9 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
-use super::endpoint::{Endpoint, is_loopback_name};
+use super::endpoint::Endpoint;
 use crate::error::BuildError;
+use crate::host::is_loopback_name;
 use crate::sync::Mutex;
 
 /// The client that `opentelemetry-otlp` brings along, without redirects; where it would add nothing, what it is made of.

@@ -6,7 +6,6 @@
 //! the shutdown waits for.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use opentelemetry_sdk::trace::SpanData;
 use super::destination::{Destination, Endpoint, Headers, LOGS, Otlp, Protocol, SPANS, Signal};
 use super::error::SetupError;
 use crate::clock;
+use crate::host::is_loopback_name;
 use crate::lifecycle;
 use crate::telemetry::{Loss, LossCounters};
 
@@ -141,12 +141,7 @@ pub(super) fn metadata(Headers(headers): &Headers) -> MetadataMap {
 
 /// Whether an endpoint is on this machine, by its name.
 pub(super) fn is_near(endpoint: &str) -> bool {
-    let url = reqwest::Url::parse(endpoint).ok();
-    url.as_ref().and_then(reqwest::Url::host_str).is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let name = host.trim_end_matches('.');
-        address.is_ok_and(|address| address.is_loopback()) || name == "localhost" || name.ends_with(".localhost")
-    })
+    url::Url::parse(endpoint).is_ok_and(|url| url.host_str().is_some_and(is_loopback_name))
 }
 
 /// The client that works on the SDK's batch threads. Left to itself the exporter takes an asynchronous one as soon as any
