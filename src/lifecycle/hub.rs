@@ -82,8 +82,8 @@ impl Hub {
         Self { state: Mutex::new(state), observers: Observers::default(), keeper, losses }
     }
 
-    /// Attaches a pipeline. Called while no decision can be made; `live` is the live session, as it is
-    /// and as it began.
+    /// Attaches a pipeline. Called while no decision can be made; `live` is the live session, as it is and as it
+    /// began.
     pub(crate) fn attach(
         &self,
         queue: &Arc<Queue<Record>>,

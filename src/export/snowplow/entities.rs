@@ -270,9 +270,7 @@ fn describe_further(it: &Event<'_, '_>, data: &mut Value) {
 /// Snowplow's description of a browser, if all six fields that it requires are known: by the record, else by the subject.
 pub(super) fn browser_context(it: &Event<'_, '_>, subject: &Subject) -> Option<SelfDescribing> {
     let known = |field: Field| {
-        let of_subject =
-            || subject.fields().iter().find(|(key, _)| *key == field.key()).map(|(_, value)| value.as_str());
-        it.record.known.field(field).filter(|value| !value.is_empty()).or_else(of_subject)
+        it.record.known.field(field).filter(|value| !value.is_empty()).or_else(|| subject.field(field.key()))
     };
     let field = |field: Field| {
         let value = known(field)?;

@@ -275,15 +275,13 @@ impl Mapper {
         if let Some(id) = known.installation_id {
             return id;
         }
-        let of_subject =
-            |key: &str| self.settings.subject.fields().iter().find(|(known, _)| *known == key).map(|(_, it)| it);
         if let Some(user_id) = known.user_id.as_deref() {
             return self.ids.derive(user_id);
         }
-        if let Some(id) = of_subject("duid") {
+        if let Some(id) = self.settings.subject.field("duid") {
             return dashed(id).unwrap_or_else(|| self.ids.derive(id));
         }
-        if let Some(user_id) = of_subject("uid") {
+        if let Some(user_id) = self.settings.subject.field("uid") {
             return self.ids.derive(user_id);
         }
         *self.installation.id.get_or_insert_with(|| Builder::from_random_bytes(random().into_bytes()).into_uuid())

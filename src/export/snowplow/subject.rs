@@ -126,9 +126,9 @@ impl Subject {
         self
     }
 
-    /// The fields, by protocol key.
-    pub(crate) fn fields(&self) -> &[(&'static str, String)] {
-        &self.fields
+    /// A field, by its protocol key.
+    pub(crate) fn field(&self, key: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
     }
 
     /// Refuses what Enrich would fail every event for.

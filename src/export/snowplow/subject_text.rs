@@ -20,7 +20,7 @@ pub(super) struct SubjectText {
 impl SubjectText {
     pub(super) fn new(subject: &Subject, platform: Platform) -> Self {
         let mut text = Self::default();
-        let value = |key: &str| subject.fields().iter().find(|(known, _)| *known == key).map(|(_, it)| it.as_str());
+        let value = |key: &str| subject.field(key);
         write_text(&mut text.platform, "p", value("p").unwrap_or(platform.as_str()), 20);
         write_text(&mut text.user_id, "uid", value("uid").unwrap_or(""), 255);
         write_text(&mut text.session, "sid", &value("sid").unwrap_or("").to_ascii_lowercase(), 36);
