@@ -1,6 +1,6 @@
 //! What a queue gives out one per lane is what it would give out if it were looked through from its front each time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;
 
@@ -195,4 +195,37 @@ fn failures_of_requests_that_do_not_keep_lanes_apart_leave_nothing_behind() {
     sessions(&mut rig, 2);
     let kept = allocation_counter::measure(|| sessions(&mut rig, 200)).bytes_current;
     assert!(kept < 4_000, "{kept} bytes after 10,000 sessions");
+}
+
+/// Replies come in the order of their requests, more or less. One that overtakes all others each time leaves few lanes for the
+/// next request, which is then sent as it is rather than held back behind the slow ones.
+#[test]
+fn behind_a_backlog_requests_are_full_although_several_are_in_flight() {
+    for (lanes, in_flight) in [(3, 2), (30, 2), (100, 4), (1000, 8)] {
+        let mut rig = Rig::default();
+        let mut random = 1_u64;
+        let mut lane = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u32::try_from(random >> 33).unwrap() % lanes
+        };
+        (0..200).for_each(|_| rig.push(&(0..50).map(|_| lane()).collect::<Vec<_>>(), 0));
+        let want = Want { max_events: 70, max_bytes: 10_000, fixed: 0, per_event: 1, one_per_lane: true };
+        let mut requests = VecDeque::new();
+        let (mut number, mut events) = (0, 0);
+        // Until less is left than a queue looks through.
+        while rig.queue.pending().events > 4_000 {
+            while requests.len() < in_flight {
+                let picked = rig.queue.pick(&want, &HashMap::new());
+                let taken = tickets(&rig.queue.send(picked));
+                if taken.is_empty() {
+                    break;
+                }
+                (number, events) = (number + 1, events + taken.len());
+                requests.push_back(taken);
+            }
+            rig.queue.land(&requests.pop_front().unwrap(), true, |_, _, _| ());
+        }
+        let full = events * 100 / (number * want.max_events);
+        assert!(full >= 95, "{lanes} lanes, {in_flight} in flight: {full} % full");
+    }
 }
