@@ -159,7 +159,7 @@ impl Encoder {
         let place = it.session.as_ref().map(|session| self.entities.place(session));
         let mut cuts = atomic_fields(it, subject, place.map(|place| self.entities.session_text(place)), out);
         cuts += match structured {
-            Some(event) => structured::write(&event, out),
+            Some(event) => structured::write(it, &event, out),
             None => self.write_unstruct(it, settings, out),
         };
         cuts += self.write_contexts(it, settings, place, out);

@@ -125,7 +125,9 @@ pub struct StructuredEvent {
 }
 
 impl StructuredEvent {
-    /// An event of this category (`se_ca`) and action (`se_ac`), each at most 1000 characters.
+    /// An event of this category (`se_ca`) and action (`se_ac`), each at most 1000 characters. Neither may be blank: in its place
+    /// goes what the record's event usually has ([`EventStyle::Structured`](super::EventStyle::Structured)), which is counted as
+    /// [`Loss::EventField`](crate::Loss::EventField).
     #[must_use]
     pub fn new(category: impl Into<String>, action: impl Into<String>) -> Self {
         Self { category: category.into(), action: action.into(), ..Self::default() }

@@ -19,11 +19,27 @@ use opentelemetry::logs::AnyValue;
 /// | span | scope, else `span` | name | status message | the same | milliseconds |
 pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<StructuredEvent> {
     match it.content {
-        MappedEvent::Structured(event) => return Some(event.clone()),
+        MappedEvent::Structured(event) if is_complete(event) => return Some(event.clone()),
+        MappedEvent::Structured(event) => return Some(completed(event, &usual(it))),
         MappedEvent::SelfDescribing(_) => return None,
         MappedEvent::Usual | MappedEvent::Skip if settings.style != EventStyle::Structured => return None,
-        MappedEvent::Usual | MappedEvent::Skip => {}
+        MappedEvent::Usual | MappedEvent::Skip => Some(usual(it)),
     }
+}
+
+/// Whether a mapping's event has what no pipeline does without.
+fn is_complete(event: &StructuredEvent) -> bool {
+    !event.category.trim().is_empty() && !event.action.trim().is_empty()
+}
+
+/// A mapping's event with what it lacks as it usually is.
+fn completed(event: &StructuredEvent, usual: &StructuredEvent) -> StructuredEvent {
+    let or = |text: &str, usual: &str| if text.trim().is_empty() { usual.to_owned() } else { text.to_owned() };
+    let (category, action) = (or(&event.category, &usual.category), or(&event.action, &usual.action));
+    StructuredEvent { category, action, ..event.clone() }
+}
+
+fn usual(it: &Event<'_, '_>) -> StructuredEvent {
     let record = it.record;
     let scope = |or: &str| if record.scope.name().is_empty() { or.to_owned() } else { record.scope.name().to_owned() };
     let (category, fallback) = match record.kind {
@@ -64,24 +80,24 @@ pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<Structure
         _ if record.name.trim().is_empty() => fallback,
         _ => record.name,
     };
-    Some(StructuredEvent {
+    StructuredEvent {
         category,
         action: action.to_owned(),
         label: label.or_else(|| body.map(str::to_owned)).or_else(|| severity.map(str::to_owned)),
         property: record.known.session_id.filter(|_| it.anonymity.names_sessions()).map(str::to_owned),
         value,
-    })
+    }
 }
 
-/// Appends its fields; returns how many were cut, replaced or left out.
-pub(super) fn write(event: &StructuredEvent, out: &mut Vec<u8>) -> u64 {
+/// Appends the fields of the event that `it` becomes; returns how many were cut, replaced or left out.
+pub(super) fn write(it: &Event<'_, '_>, event: &StructuredEvent, out: &mut Vec<u8>) -> u64 {
     let texts = [
         ("se_ca", Some(&event.category), 1000),
         ("se_ac", Some(&event.action), 1000),
         ("se_la", event.label.as_ref(), 4096),
         ("se_pr", event.property.as_ref(), 1000),
     ];
-    let mut cuts = 0;
+    let mut cuts = u64::from(matches!(it.content, MappedEvent::Structured(given) if !is_complete(given)));
     for (key, text, limit) in texts {
         cuts += u64::from(write_text(out, key, text.map_or("", String::as_str), limit));
     }

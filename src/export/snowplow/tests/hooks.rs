@@ -53,6 +53,22 @@ fn a_mapping_makes_other_events_of_records_also_of_plain_logs() {
     assert_eq!(sent[2].entities.len(), 2);
 }
 
+#[test]
+fn a_structured_event_without_category_or_action_gets_the_usual_one() {
+    let mut bridge = Bridge::new(mapping(|it| {
+        let (category, action) = if it.name() == Some("cart.add") { (" ", "add") } else { ("shop", "") };
+        Mapping::structured(StructuredEvent::new(category, action).with_label("mine"))
+    }));
+    let sent = bridge.send(&[event_of(A), start(B, None), record(None, [("session.id", A.into())])]);
+    sent.iter().for_each(assert_good);
+    let said = |it: &Payload| ["se_ca", "se_ac", "se_la"].map(|key| it.field(key).unwrap().to_owned());
+    assert_eq!(
+        sent.iter().map(said).collect::<Vec<_>>(),
+        [["shop.cart", "add", "mine"], ["shop", "session.start", "mine"], ["shop", "log", "mine"]]
+    );
+    assert_eq!(bridge.lost(Loss::EventField), 3);
+}
+
 /// Behaviour 11.
 #[test]
 fn a_session_entity_of_the_applications_own_replaces_ours() {
