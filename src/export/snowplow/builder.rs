@@ -203,7 +203,8 @@ impl SnowplowExporterBuilder {
 
     /// A URL that is asked once by GET before the first request, so that a service of yours can set its cookie, which
     /// [`with_cookie_jar`](Self::with_cookie_jar) keeps; once for each collector, since each has a jar of its own. Until it has
-    /// answered with a 2xx, events wait. Without a scheme it is https.
+    /// answered with a 2xx, events wait. Where the first requests are anonymous it is asked anonymously, and once more before the
+    /// first that is not. Without a scheme it is https.
     pub fn with_id_service(mut self, url: impl Into<String>) -> Self {
         self.transport.id_service = Some(Address(url.into()));
         self

@@ -19,6 +19,8 @@ pub(super) struct IdService {
     inner: Arc<dyn HttpClient>,
     /// Set by its first 2xx. Several requests may be under way at first: one of them asks, and the others wait for it.
     asked: OnceCell<()>,
+    /// The same, without saying who asks: that tells the service nothing about those who may be known later.
+    asked_anonymously: OnceCell<()>,
 }
 
 impl IdService {
@@ -36,7 +38,7 @@ impl IdService {
         }
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let url = endpoint.uri("with_id_service", &path)?;
-        Ok(Arc::new(Self { url, inner, asked: OnceCell::new() }))
+        Ok(Arc::new(Self { url, inner, asked: OnceCell::new(), asked_anonymously: OnceCell::new() }))
     }
 
     async fn ask(&self, anonymous: bool) -> Result<(), HttpError> {
@@ -69,7 +71,11 @@ impl HttpClient for IdService {
         Self: 'b,
     {
         Box::pin(async move {
-            self.asked.get_or_try_init(|| self.ask(request.headers().contains_key(ANONYMOUS))).await?;
+            let anonymous = request.headers().contains_key(ANONYMOUS);
+            if !self.asked.initialized() {
+                let asked = if anonymous { &self.asked_anonymously } else { &self.asked };
+                asked.get_or_try_init(|| self.ask(anonymous)).await?;
+            }
             self.inner.send_bytes(request).await
         })
     }
@@ -153,6 +159,32 @@ mod tests {
                 request.headers_mut().insert(ANONYMOUS, http::HeaderValue::from_static("*"));
             }
             assert_eq!(asked("http://id.test/id", request), ("http://id.test/id".to_owned(), anonymous));
+        }
+    }
+
+    #[test]
+    fn a_service_that_was_asked_anonymously_is_asked_again_by_name_but_not_the_other_way_round() {
+        for (requests, expected) in [
+            ([true, true, false, false, true], &["/id true", "/", "/", "/id false", "/", "/", "/"][..]),
+            ([false, true, true, false, true], &["/id false", "/", "/", "/", "/", "/"]),
+        ] {
+            let client = Arc::new(Asked::default());
+            let service = IdService::before("http://id.test/id", Arc::clone(&client) as _, true).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for anonymous in requests {
+                let mut request = Request::new(Bytes::new());
+                *request.uri_mut() = http::Uri::from_static("http://id.test/");
+                if anonymous {
+                    request.headers_mut().insert(ANONYMOUS, http::HeaderValue::from_static("*"));
+                }
+                runtime.block_on(service.send_bytes(request)).unwrap();
+            }
+            let told = |(url, anonymous): (String, bool)| match url.as_str() {
+                "http://id.test/" => "/".to_owned(),
+                _ => format!("/id {anonymous}"),
+            };
+            let asked: Vec<_> = std::mem::take(&mut *client.0.lock()).into_iter().map(told).collect();
+            assert_eq!(asked, expected);
         }
     }
 
