@@ -30,7 +30,7 @@ pub(super) struct Session {
     /// Id and time in milliseconds of the first event.
     pub(super) first: Option<(Uuid, i64)>,
     pub(super) previous: Option<Uuid>,
-    /// The nil UUID for one that is not named.
+    /// Whom its latest event named; the nil UUID for one that is not named.
     pub(super) user: Uuid,
 }
 
@@ -115,8 +115,9 @@ impl Table {
                 // Those of its events that came sooner could not say which session was before it.
                 session.previous = it.previous.or(session.previous);
             }
+            // Who uses a session may become known in its course.
+            session.user = it.user;
             if it.user.is_nil() {
-                session.user = Uuid::nil();
                 session.previous = None;
             }
             let begins_late = it.kind == SightingKind::Start && !session.announced && !number_all;

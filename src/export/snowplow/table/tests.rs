@@ -44,8 +44,9 @@ impl Model {
         if it.kind == SightingKind::Start && !session.announced && it.previous.is_some() {
             session.previous = it.previous;
         }
+        session.user = it.user;
         if it.user.is_nil() {
-            (session.user, session.previous) = (Uuid::nil(), None);
+            session.previous = None;
         }
         let begins = it.kind == SightingKind::Start && !session.announced;
         if session.events == 0 || begins && !number_all {

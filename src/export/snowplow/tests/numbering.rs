@@ -87,6 +87,21 @@ fn an_implied_end_becomes_an_event_only_if_asked_for() {
     assert_eq!(sent.len(), 1, "of an unknown session there is no end to tell");
 }
 
+#[test]
+fn an_implied_end_names_who_used_the_session_last() {
+    for synthesize_end in [true, false] {
+        let mut bridge = Bridge::new(MapSettings { synthesize_end, ..MapSettings::default() });
+        bridge.send(&[start(A, None)]);
+        let known = bridge.send_one(with(event_of(A), "user.id", "ada"));
+        let sent = bridge.send(&[start(B, Some(A))]);
+        let told = bridge.mapped.sessions.iter().find(|it| !it.started).unwrap().state.user_id.to_string();
+        assert_eq!(known.session()["userId"], json!(told));
+        if synthesize_end {
+            assert_eq!((&sent[0].session()["userId"], sent[0].field("duid")), (&json!(told), Some(&*told)));
+        }
+    }
+}
+
 /// Behaviour 95.
 #[test]
 fn a_late_record_takes_the_next_number_of_its_own_session() {
@@ -264,7 +279,7 @@ fn two_namespaces_on_one_outbox_do_not_share_sessions() {
         let mut other = Bridge::new(settings.clone());
         other.mapper = Mapper::new(settings, &rows);
         assert_eq!(other.send_one(event_of(A)).event_index(), None);
-        assert_ne!(other.mapper.installation_id(), bridge.mapper.installation_id());
+        assert_ne!(other.mapper.default_user(), bridge.mapper.default_user());
     }
 }
 
