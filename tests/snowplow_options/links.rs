@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use otel_session::export::snowplow::{Anonymity, CrossDomainLink, decorate_url};
+use otel_session::export::snowplow::{Anonymity, CrossDomainLink, Subject, decorate_url};
 
 use crate::rig::Rig;
 
@@ -103,13 +103,24 @@ fn ids_that_the_receiver_would_cut_are_refused() {
 }
 
 #[test]
-fn an_exporter_makes_links_of_its_installation_unless_users_are_hidden() {
-    let rig = Rig::new();
-    rig.start(crate::rig::FIRST);
-    let event = rig.collector.wait_events(1).remove(0);
-    let link = rig.exporter.cross_domain_link().unwrap();
-    let user = event.entity("client_session").unwrap()["userId"].as_str().unwrap().to_owned();
-    assert!(link.value().starts_with(&format!("{user}.")), "{} {user}", link.value());
-    rig.exporter.set_anonymous(Anonymity::with_session_tracking());
-    assert_eq!(rig.exporter.cross_domain_link(), None);
+fn an_exporter_makes_links_of_the_user_of_its_events_unless_users_are_hidden() {
+    let device = "6de9024e-17b9-4026-bd4d-efec50ae84cb";
+    let subjects = [
+        Subject::new(),
+        Subject::new().with_domain_user_id(device),
+        Subject::new().with_domain_user_id("of.no.uuid"),
+        Subject::new().with_user_id("ada"),
+    ];
+    let linked = subjects.map(|subject| {
+        let rig = Rig::with(|builder| builder.with_subject(subject));
+        rig.start(crate::rig::FIRST);
+        let event = rig.collector.wait_events(1).remove(0);
+        let link = rig.exporter.cross_domain_link().unwrap();
+        let user = event.entity("client_session").unwrap()["userId"].as_str().unwrap().to_owned();
+        assert!(link.value().starts_with(&format!("{user}.")), "{} {user}", link.value());
+        rig.exporter.set_anonymous(Anonymity::with_session_tracking());
+        assert_eq!(rig.exporter.cross_domain_link(), None);
+        user
+    });
+    assert_eq!(linked[1], device);
 }

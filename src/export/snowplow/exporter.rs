@@ -165,16 +165,18 @@ impl SnowplowExporter {
         self.shared.queues.iter().for_each(|queue| queue.courier.resume());
     }
 
-    /// A link for [`decorate_url`](super::decorate_url), followed now by this installation; `None` while users are not named or
-    /// have opted out, and before the first event that named the installation.
+    /// A link for [`decorate_url`](super::decorate_url), followed now by whom events name whose records do not say who the user
+    /// is: the subject's device or user, else this installation. `None` while users are not named or have opted out, and before
+    /// the first event that named the installation.
     #[must_use]
     pub fn cross_domain_link(&self) -> Option<CrossDomainLink> {
         if self.shared.is_out() {
             return None;
         }
-        let intake = self.shared.intake.lock();
-        let installation = intake.mapper.installation_id().filter(|_| intake.anonymity.names_users())?;
-        CrossDomainLink::new(installation.to_string(), to_system_time(self.shared.source.moment().wall)).ok()
+        let mut intake = self.shared.intake.lock();
+        let named = intake.anonymity.names_users();
+        let user = intake.mapper.default_user().filter(|_| named)?;
+        CrossDomainLink::new(user.to_string(), to_system_time(self.shared.source.moment().wall)).ok()
     }
 
     /// An exporter for spans that shares the sessions, the outbox and the collectors of this one. Each span becomes an event

@@ -150,9 +150,9 @@ impl Mapper {
         rows
     }
 
-    /// The installation's own UUID, which stands for the user where no record says who it is; none before it was needed.
-    pub(crate) fn installation_id(&self) -> Option<Uuid> {
-        self.installation.id
+    /// Who the user is where no record says it; none before our own installation was first needed.
+    pub(crate) fn default_user(&mut self) -> Option<Uuid> {
+        self.subject_user().or(self.installation.id)
     }
 
     fn begin(&mut self, resource: &Resource, out: &mut Mapped) {
@@ -278,13 +278,19 @@ impl Mapper {
         if let Some(user_id) = known.user_id.as_deref() {
             return self.ids.derive(user_id);
         }
-        if let Some(id) = self.settings.subject.field("duid") {
-            return dashed(id).unwrap_or_else(|| self.ids.derive(id));
-        }
-        if let Some(user_id) = self.settings.subject.field("uid") {
-            return self.ids.derive(user_id);
+        if let Some(id) = self.subject_user() {
+            return id;
         }
         *self.installation.id.get_or_insert_with(|| Builder::from_random_bytes(random().into_bytes()).into_uuid())
+    }
+
+    /// The subject's device, else its user.
+    fn subject_user(&mut self) -> Option<Uuid> {
+        let Self { settings, ids, .. } = self;
+        if let Some(id) = settings.subject.field("duid") {
+            return Some(dashed(id).unwrap_or_else(|| ids.derive(id)));
+        }
+        settings.subject.field("uid").map(|user| ids.derive(user))
     }
 
     /// Numbers an event within its session.
@@ -292,8 +298,7 @@ impl Mapper {
         let (session, changed) = self.table.observe(sighting);
         let numbered = session.announced || self.settings.number_unannounced_sessions;
         if changed {
-            // Of whom the event says, who may have become known since the session was first seen.
-            let state = SessionState { user_id: sighting.user, ..self.state(sighting.session, &session, numbered) };
+            let state = self.state(sighting.session, &session, numbered);
             out.sessions.push(SessionChange { started: sighting.kind == SightingKind::Start, state });
         }
         ClientSession {

@@ -22,10 +22,10 @@ fn the_user_is_the_installation_else_derived_from_the_user_id_else_our_own_insta
     assert_eq!(sent.field("duid"), Some(ada.as_str()));
     assert_eq!(sent.session()["userId"], ada);
     assert_eq!(sent.data()["attributes"]["app.installation.id"], "not a uuid", "what is not used is kept");
-    assert_eq!(bridge.mapper.installation_id(), None, "it is made when it is needed");
+    assert_eq!(bridge.mapper.default_user(), None, "it is made when it is needed");
     let own = bridge.send_one(event_of(A));
     assert_good(&own);
-    assert_eq!(own.field("duid"), bridge.mapper.installation_id().map(|it| it.to_string()).as_deref());
+    assert_eq!(own.field("duid"), bridge.mapper.default_user().map(|it| it.to_string()).as_deref());
     assert_eq!(own.field("uid"), None);
     bridge.restart();
     assert_eq!(bridge.send_one(event_of(A)).field("duid"), own.field("duid"), "it is stored");
@@ -124,7 +124,8 @@ fn with_session_tracking_events_and_stored_rows_say_the_session_but_not_the_user
         assert_nothing_personal(payload);
     }
     assert_eq!(sent[2].event_index(), Some(2));
-    assert_eq!(bridge.mapper.installation_id(), None);
+    bridge.mapper.set_subject(Subject::new());
+    assert_eq!(bridge.mapper.default_user(), None, "nobody needed an installation");
     let ada = Uuid::new_v5(&ID_NAMESPACE, b"ada");
     // Rows have their session's or user's id as the key. Nothing may lead from B to A, or from either to the user.
     let session_a: Uuid = A.parse().unwrap();
