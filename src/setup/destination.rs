@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use opentelemetry_otlp::Compression;
+use url::Host;
 
 use super::environment::{Environment, HIDDEN, milliseconds, pairs};
 use super::error::SetupError;
@@ -133,7 +134,7 @@ impl Endpoint {
         &self.0
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, protocol: Protocol) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Err("is empty; write http://host:port, or leave it out for the default".into());
         }
@@ -145,7 +146,7 @@ impl Endpoint {
             "https" => return Err(NO_TLS.into()),
             _ => return Err("is no http endpoint; write http://host:port".into()),
         }
-        if !rest.chars().all(|c| c.is_ascii_graphic()) || rest.contains('#') {
+        if !rest.chars().all(|c| c.is_ascii_graphic()) || rest.contains(['#', '<', '>', '`']) {
             return Err("holds characters that an endpoint cannot have; write http://host:port".into());
         }
         let authority = rest.split(['/', '?']).next().unwrap_or(rest);
@@ -166,6 +167,9 @@ impl Endpoint {
                 "has no valid host; write one name or address, that of IPv6 in brackets, as in http://[::1]:4318"
                     .into(),
             );
+        }
+        if host.contains('%') && protocol != Protocol::Grpc {
+            return Err(NO_ZONE.into());
         }
         if port.is_some_and(|port| port.starts_with('+') || port.parse::<u16>().map_or(true, |port| port == 0)) {
             return Err("has no valid port; use a number from 1 to 65535".into());
@@ -216,11 +220,11 @@ fn endpoint(
 ) -> Result<Endpoint, SetupError> {
     if let Some(text) = &wishes.endpoint {
         let refuse = |problem| SetupError::Setting { setting: "with_endpoint", value: shown(text), problem };
-        return base(text).map(|base| base.below(protocol, signal)).map_err(refuse);
+        return base(text, protocol).map(|base| base.below(protocol, signal)).map_err(refuse);
     }
-    let read = |name, parse: fn(&str) -> Result<Endpoint, String>| {
+    let read = |name, parse: fn(&str, Protocol) -> Result<Endpoint, String>| {
         let Some(text) = environment.text(name)? else { return Ok(None) };
-        parse(&text).map(Some).map_err(|problem| SetupError::Variable { name, value: shown(&text), problem })
+        parse(&text, protocol).map(Some).map_err(|problem| SetupError::Variable { name, value: shown(&text), problem })
     };
     if let Some(own) = read(signal.endpoint, Endpoint::parse)? {
         return Ok(own);
@@ -233,11 +237,11 @@ fn endpoint(
 }
 
 /// An endpoint to which the path of a signal can be added.
-fn base(text: &str) -> Result<Endpoint, String> {
+fn base(text: &str, protocol: Protocol) -> Result<Endpoint, String> {
     if text.contains('?') {
         return Err("has a query, to which no path can be added; leave the query out".into());
     }
-    Endpoint::parse(text)
+    Endpoint::parse(text, protocol)
 }
 
 /// Whether this is a name, or an address: what is neither would be found out by each export, or by the exporter as it is
@@ -246,7 +250,10 @@ fn is_host(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         // Behind the address there may be a zone.
         Some(address) => address.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+        // What ends in a number is an address or nothing.
+        None => {
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) && Host::parse(text).is_ok()
+        }
     }
 }
 
@@ -317,6 +324,9 @@ const MAXIMUM_TIMEOUT: Duration = Duration::from_secs(3600);
 
 const NO_TLS: &str = "needs TLS, which setup() does not speak; send to a collector or agent on this host or network over \
                       http and let that one speak https";
+
+/// The HTTP client's addresses have none, so each export would fail.
+const NO_ZONE: &str = "has an address with a zone, which works over grpc only; leave the zone out, or use grpc";
 
 /// Over HTTP the client would leave them out, and over gRPC they would stand where a host does.
 const NO_USER: &str = "has a user or password, which exporters do not send; leave it out, and give \

@@ -57,9 +57,21 @@ fn a_signals_own_variable_wins_and_its_endpoint_is_used_as_it_is() {
     .unwrap();
     assert_eq!((otlp(&spans).1, otlp(&spans).2), ("http://all:1/base/v1/traces", Duration::from_secs(2)));
     assert_eq!((otlp(&logs).1, otlp(&logs).2), ("http://[::1]:2/own?tenant=3", Duration::from_secs(1)));
-    for endpoint in ["http://collector_1.local", "http://10.0.0.1:4318/", "http://[fe80::1%eth0]:4317"] {
+    for endpoint in ["http://collector_1.local", "http://10.0.0.1:4318/", "http://127.1:4318", "http://host:1/a|b"] {
         assert!(resolved(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).is_ok(), "{endpoint}");
     }
+}
+
+#[test]
+fn the_zone_of_an_address_is_for_grpc_since_the_http_client_knows_none() {
+    let zone = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://[fe80::1%eth0]:4317");
+    assert!(resolved(&[zone, ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")]).is_ok());
+    let error = resolved(&[zone]).unwrap_err();
+    assert_eq!(
+        error,
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=http://[fe80::1%eth0]:4317: has an address with a zone, which works over grpc only; \
+         leave the zone out, or use grpc"
+    );
 }
 
 #[test]
@@ -84,6 +96,11 @@ fn a_value_that_cannot_work_is_an_error_that_names_it() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]4318", "in brackets"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://one:4318,two:4318", "no valid host"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ho%20st:4318", "no valid host"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://256.0.0.1:4318", "no valid host"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://10.0.0.1.2:4318", "no valid host"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://xn--:4318", "no valid host"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:4318/<tenant>", "characters"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:4318/`tenant`", "characters"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:+80", "from 1 to 65535"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector", "no scheme"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "use http/protobuf"),
