@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use opentelemetry::metrics::{Meter, MeterProvider};
@@ -32,9 +32,9 @@ use crate::telemetry::{Loss, LossCounters, Losses, observe};
 pub struct Sessions {
     pub(crate) core: Arc<Core>,
     pub(crate) activity: Activity,
-    /// Whether a layer takes in the signals of `tracing`, so that others need not.
+    /// How many layers there are to take in the signals of `tracing`, so that others need not.
     #[allow(dead_code)] // only the tracing layer asks
-    pub(crate) layered: Arc<AtomicBool>,
+    pub(crate) layers: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Sessions {
@@ -263,7 +263,7 @@ impl SessionsBuilder {
         }
         let chain = Chain::new(settings, self.user_id.as_deref(), self.installation_id.as_deref());
         let core = Core::new(chain, self.clock, self.ids, losses).start().map_err(BuildError::Thread)?;
-        Ok(Sessions { core, activity: self.activity, layered: Arc::default() })
+        Ok(Sessions { core, activity: self.activity, layers: Arc::default() })
     }
 
     fn settings(&self) -> Result<Settings, BuildError> {

@@ -127,6 +127,26 @@ fn a_line_is_activity_by_the_policy_of_the_layer_or_else_of_the_sessions() {
 }
 
 #[test]
+fn once_the_layer_has_gone_lines_are_activity_again_and_one_that_is_put_in_later_decides_as_well() {
+    let (rig, lines) = (Rig::new(), Lines::default());
+    let after_two_events = |dispatch: &Dispatch| {
+        let first = rig.sessions.record_activity();
+        for _ in 0..2 {
+            rig.clock.advance(20 * MINUTE);
+            with_default(dispatch, || info!("event"));
+        }
+        rig.sessions.current() == Some(first)
+    };
+    drop(Dispatch::new(registry().with(rig.sessions.layer())));
+    assert!(after_two_events(&Dispatch::new(registry().with(text(&rig.sessions, &lines)))));
+
+    let (room, handle) = tracing_subscriber::reload::Layer::new(None);
+    let dispatch = Dispatch::new(registry().with(text(&rig.sessions, &lines)).with(room));
+    handle.reload(rig.sessions.layer().with_activity_level(tracing::level_filters::LevelFilter::OFF)).unwrap();
+    assert!(!after_two_events(&dispatch));
+}
+
+#[test]
 fn lines_in_a_scope_carry_its_id_whichever_layer_comes_first() {
     for way in 0..2 {
         let (rig, lines) = (Rig::new(), Lines::default());

@@ -77,7 +77,7 @@ impl Inner {
 /// Sessions without a keeper's thread, and their clock.
 fn sessions() -> (Sessions, Arc<Hand>) {
     let (core, clock) = core();
-    (Sessions { core: Arc::new(core), activity: Activity::default(), layered: Arc::default() }, clock)
+    (Sessions { core: Arc::new(core), activity: Activity::default(), layers: Arc::default() }, clock)
 }
 
 fn core() -> (Core, Arc<Hand>) {
@@ -168,7 +168,7 @@ pub(crate) fn what_is_decided_reaches_pipelines_and_observers_without_a_log() {
     explore(3, || {
         let (core, clock) = core();
         let sessions =
-            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layered: Arc::default() };
+            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layers: Arc::default() };
         let inner = Inner::default();
         let pipeline = pipeline(&sessions, &inner);
         let told = Arc::new(Plain::new(Vec::new()));
@@ -195,7 +195,7 @@ pub(crate) fn the_keeper_and_a_signal_at_the_deadline_end_the_session_once() {
     explore(2, || {
         let (core, clock) = core();
         let sessions =
-            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layered: Arc::default() };
+            Sessions { core: core.start().expect("a thread"), activity: Activity::default(), layers: Arc::default() };
         let inner = Inner::default();
         let pipeline = pipeline(&sessions, &inner);
         log(&pipeline);

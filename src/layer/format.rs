@@ -1,7 +1,7 @@
 //! Lines of `tracing_subscriber::fmt` that carry the session id.
 //!
 //! A line asks for the session at its own event, so an event after the end of a session carries the id of the next one,
-//! whether the layer has seen the event or not. Where a layer is part of a subscriber it decides what is activity.
+//! whether the layer has seen the event or not. As long as the sessions have a layer it decides what is activity.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -54,7 +54,7 @@ impl Sessions {
         N: for<'writer> FormatFields<'writer> + 'static,
     {
         // Where there is a layer it says what is activity; here the session is only needed.
-        let activity = if self.layered.load(Ordering::Relaxed) { &Activity::Explicit } else { &self.activity };
+        let activity = if self.layers.load(Ordering::Relaxed) > 0 { &Activity::Explicit } else { &self.activity };
         let live = Policy::default().intake(self, activity, SignalKind::TracingEvent, event.metadata(), Some(event));
         let mut own = GivenId::default();
         if declares(event.metadata()) {

@@ -58,6 +58,8 @@ impl Sessions {
     /// # Ok::<(), otel_session::BuildError>(())
     /// ```
     pub fn layer(&self) -> SessionLayer {
+        // From here on and not when it becomes part of a subscriber: one that is reloaded into it is not told.
+        self.layers.fetch_add(1, Ordering::Relaxed);
         SessionLayer {
             sessions: self.clone(),
             policy: Policy::default(),
@@ -202,16 +204,18 @@ impl SessionLayer {
     }
 }
 
+impl Drop for SessionLayer {
+    fn drop(&mut self) {
+        self.sessions.layers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl<S> Layer<S> for SessionLayer
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
 {
     fn on_register_dispatch(&self, dispatch: &Dispatch) {
         *self.dispatch.lock() = Some(dispatch.downgrade());
-    }
-
-    fn on_layer(&mut self, _subscriber: &mut S) {
-        self.sessions.layered.store(true, Ordering::Relaxed);
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
