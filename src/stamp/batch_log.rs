@@ -156,12 +156,11 @@ impl BatchPipeline {
         }
     }
 
+    /// Returns whether it was attached; one that never was now never will be.
     fn leave(&self) -> bool {
-        if self.attached.set(()).is_ok() {
-            return false;
-        }
+        let attached = self.attached.set(()).is_err();
         self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
-        true
+        attached
     }
 
     /// Shuts the SDK's processor down, and counts what it had no place or no time for.

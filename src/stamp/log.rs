@@ -339,11 +339,12 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
 
     /// The pipeline goes: the live session ends if no other pipeline stays, and what is pending goes out.
     fn leave(&self) {
-        if self.attached.set(()).is_ok() {
-            // Never attached, and now it never will be.
+        // One that was never attached now never will be.
+        let attached = self.attached.set(()).is_err();
+        self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
+        if !attached {
             return;
         }
-        self.sessions.core.leave(&self.queue, |last| self.gone.leave(last));
         // A provider that goes with its thread may go after the thread's context, and one that goes within a look at the
         // context finds it borrowed. There neither we nor the SDK's simple processor can attach one.
         let attached =

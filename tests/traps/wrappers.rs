@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::{Logger as _, LoggerProvider as _, Severity};
 use opentelemetry::trace::{Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{BatchLogProcessor, LogBatch, LogExporter, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{
+    BatchLogProcessor, LogBatch, LogExporter, LogProcessor, SdkLogRecord, SdkLoggerProvider, SimpleLogProcessor,
+};
+use otel_session::testing::CapturedLogs;
+use otel_session::{Loss, Sessions};
 
 use crate::support::exporters::Counting;
 use crate::support::pipelines::in_every_runtime;
@@ -30,6 +35,42 @@ fn l_a_log_wrapper_forwards_flush_shutdown_and_resource_once() {
         assert_eq!(inner.count(|calls| &calls.shut_down), 1);
         assert_eq!(rig.sessions.losses().total(), 0);
     });
+}
+
+/// A wrapper of the application's, around ours, that leaves `set_resource` to its default, which does nothing.
+#[derive(Debug)]
+struct WithoutResource<P>(P);
+
+impl<P: LogProcessor> LogProcessor for WithoutResource<P> {
+    fn emit(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
+        self.0.emit(data, instrumentation);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+}
+
+#[test]
+fn l_a_log_after_the_shutdown_of_a_pipeline_that_was_never_attached_starts_nothing_and_is_counted() {
+    fn check<P: LogProcessor + 'static>(make: impl FnOnce(&Sessions, CapturedLogs) -> P, counted: u64) {
+        let (rig, logs) = (Rig::new(), CapturedLogs::default());
+        let provider = provider_of(WithoutResource(make(&rig.sessions, logs.clone())));
+        let logger = provider.logger("test");
+        provider.shutdown().unwrap();
+        emit(&logger, "late", None);
+        assert!(rig.sessions.current().is_none(), "nothing starts where nobody would be told");
+        drop((provider, logger));
+        assert_eq!(logs.records().len(), 0);
+        let losses = rig.sessions.losses();
+        assert_eq!((losses.count(Loss::LogAfterShutdown), losses.total()), (counted, counted), "{losses}");
+    }
+    check(|sessions, logs| sessions.batch_log_processor(logs), 1);
+    check(|sessions, logs| sessions.log_processor(SimpleLogProcessor::new(logs)), 0);
 }
 
 #[test]
