@@ -60,7 +60,8 @@ pub trait TimeSource: Debug + Send + Sync {
 pub trait Attend: Send + Sync {
     /// Wakes the keeper; what it returned is awaited by [`settle`](Attend::settle).
     fn wake(&self) -> u64;
-    /// Waits until everything due at the wake is done, at most `bound`; at once on the keeper's own thread.
+    /// Waits until everything due at the wake is done, at most `bound`; at once where the keeper waits for this
+    /// very thread.
     fn settle(&self, wake: u64, bound: Duration) -> bool;
 }
 

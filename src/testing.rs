@@ -73,7 +73,8 @@ impl ManualClock {
     }
 
     /// Time passes: wall, monotonic and boot time move. Returns true once the records and observers of everything that fell
-    /// due are done, false if that takes more than 5 s. On the keeper thread (in an observer) it returns at once.
+    /// due are done, false if that takes more than 5 s. In an observer, and elsewhere on the keeper
+    /// thread, it returns at once.
     /// `advance(Duration::ZERO)` only waits for what is pending.
     pub fn advance(&self, duration: Duration) -> bool {
         self.suspend(duration);

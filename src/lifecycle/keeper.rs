@@ -25,6 +25,8 @@ struct State {
     asked: u64,
     /// Everything told up to here is done.
     done: u64,
+    /// The threads that are telling an observer of the live session.
+    telling: Vec<ThreadId>,
     /// Flush with so much patience, then go.
     stopping: Option<Duration>,
     /// The thread has gone; the errors of its last flush.
@@ -59,6 +61,22 @@ impl Keeper {
         let (mut state, _) = self.settled.wait_until(self.state.lock(), bound, |state| state.gone.is_some());
         // The errors of the flush are told once.
         state.gone.as_mut().map(std::mem::take)
+    }
+
+    /// Runs what tells an observer of the live session, on this thread; it does not panic.
+    pub(crate) fn while_telling(&self, tell: impl FnOnce()) {
+        let this = this_thread();
+        self.state.lock().telling.push(this);
+        tell();
+        let mut state = self.state.lock();
+        if let Some(index) = state.telling.iter().position(|thread| *thread == this) {
+            state.telling.swap_remove(index);
+        }
+    }
+
+    /// Whether an observer is being told on this thread, so that whoever waits here would wait for itself.
+    fn is_observer(&self) -> bool {
+        self.is_this_thread() || self.state.lock().telling.contains(&this_thread())
     }
 
     fn is_this_thread(&self) -> bool {
@@ -108,7 +126,7 @@ impl Attend for Keeper {
     }
 
     fn settle(&self, wake: u64, bound: Duration) -> bool {
-        if self.is_this_thread() {
+        if self.is_observer() {
             return true;
         }
         let done = |state: &mut State| state.done >= wake || state.gone.is_some();

@@ -115,7 +115,7 @@ impl Core {
             (hub.observers.add(Box::new(callback), first.is_some()), first)
         });
         if let Some(first) = first {
-            observer.tell_first(&first, &self.losses);
+            hub.keeper.while_telling(|| observer.tell_first(&first, &self.losses));
         }
         // The keeper may have found the observer held.
         hub.keeper.nudge();

@@ -130,6 +130,23 @@ fn law_7_an_observer_may_call_anything() {
 }
 
 #[test]
+fn law_7_an_observer_that_moves_the_clock_does_not_wait_for_itself_wherever_it_is_told() {
+    let rig = Rig::new();
+    rig.log("first");
+    let (clock, moved) = (rig.clock.clone(), Arc::new(Mutex::new(Vec::new())));
+    let watch = rig.sessions.on_transition({
+        let moved = moved.clone();
+        move |_| moved.lock().unwrap().push(clock.advance(MINUTE))
+    });
+    assert_eq!(*moved.lock().unwrap(), [true], "told of the live session, on this thread");
+    rig.sessions.rotate();
+    assert!(rig.clock.advance(Duration::ZERO));
+    assert_eq!(*moved.lock().unwrap(), [true, true]);
+    assert_eq!(rig.clock.now(), epoch() + 2 * MINUTE);
+    drop(watch);
+}
+
+#[test]
 fn law_7_a_slow_observer_holds_up_no_signal_and_no_rotation() {
     for kind in KINDS {
         let rig = Rig::of(kind);
