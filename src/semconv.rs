@@ -28,6 +28,9 @@ pub const USER_ID: &str = "user.id";
 /// The attribute `app.installation.id`, a string: the installation of the application, the same across its sessions and
 /// users.
 pub const APP_INSTALLATION_ID: &str = "app.installation.id";
+/// The attribute `otel.component.name`, a string: a component of the telemetry, told apart from others of its kind in
+/// the process.
+pub const OTEL_COMPONENT_NAME: &str = "otel.component.name";
 /// The attribute `otel_session.index`, an integer: the session's number in its chain, from 1.
 ///
 /// A gap between the numbers of two sessions linked by `session.previous_id` means that a session is missing.
@@ -68,6 +71,7 @@ pub const EVENT_SESSION_END: &str = "session.end";
 /// The metric `otel_session.losses`, a counter in `{loss}`: losses of otel-session, by reason.
 ///
 /// A healthy process has no series of it. It never carries `session.id`, which would make one series of each session.
+/// Where a process has several `Sessions`, the scopes after the first carry `otel.component.name`.
 pub const METRIC_OTEL_SESSION_LOSSES: &str = "otel_session.losses";
 
 /// The values of [`OTEL_SESSION_END_REASON`].

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Source, SystemClock, duration_nanos};
 use crate::error::{BuildError, ShutdownError};
 use crate::lifecycle::{Core, Watch};
 use crate::session::{Chain, IdSource, Session, SessionId, Settings, Transition};
-use crate::telemetry::{Loss, LossCounters, Losses, observe};
+use crate::telemetry::{Loss, LossCounters, Losses, meter, observe};
 
 /// Sessions of one process: cheap to clone, every clone the same sessions.
 ///
@@ -241,8 +241,11 @@ impl SessionsBuilder {
     }
 
     /// Exports [`Sessions::losses`] as the counter `otel_session.losses` of the meter `otel_session`. Default: not exported.
+    ///
+    /// Where a process has several `Sessions`, the meters after the first are told apart by the scope's attribute
+    /// `otel.component.name` (`otel_session/1`, `otel_session/2`, in the order of these calls): they count by themselves.
     pub fn with_meter_provider(mut self, provider: &impl MeterProvider) -> Self {
-        self.meter = Some(provider.meter("otel_session"));
+        self.meter = Some(meter(provider));
         self
     }
 

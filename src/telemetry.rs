@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry::{InstrumentationScope, KeyValue};
 
 use crate::semconv::{self, loss_reason};
 
@@ -207,6 +207,23 @@ impl LossCounters {
         Losses(std::array::from_fn(|index| self.0[index].load(Ordering::Relaxed)))
     }
 }
+
+/// The meter of the next sessions. Of several instruments of one name and one scope the SDK keeps the last value, so each has a
+/// scope of its own.
+pub(crate) fn meter(provider: &impl MeterProvider) -> Meter {
+    static METERS: AtomicU64 = AtomicU64::new(0);
+    let scope = InstrumentationScope::builder(SCOPE);
+    provider.meter_with_scope(match METERS.fetch_add(1, Ordering::Relaxed) {
+        0 => scope.build(),
+        number => {
+            let name = KeyValue::new(semconv::OTEL_COMPONENT_NAME, format!("{SCOPE}/{number}"));
+            scope.with_attributes([name]).build()
+        }
+    })
+}
+
+/// The name of the meters' scope.
+const SCOPE: &str = "otel_session";
 
 /// Exports the counters as the observable counter `otel_session.losses`, one series a reason that has occurred. The meter
 /// keeps only a weak reference, so it does not outlive the sessions' need of it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::LogProcessor;
-use otel_session::Loss;
+use otel_session::{Loss, Sessions};
 
 use crate::support::bounded::{Gate, returns};
 use crate::support::exporters::{Counting, Hooked};
@@ -508,4 +508,30 @@ fn law_11_losses_are_exported_as_a_metric_without_any_session_id() {
     rig.log("log");
     rig.sessions.rotate();
     assert_eq!(read(), [(2, vec![KeyValue::new("otel_session.loss.reason", "invalid_id")])]);
+}
+
+#[test]
+fn law_11_the_metrics_of_several_sessions_with_one_meter_provider_are_series_of_their_own() {
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+
+    let exporter = InMemoryMetricExporter::default();
+    let meters = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let [many, few] = [3, 1].map(|losses| {
+        let sessions = Sessions::builder().with_meter_provider(&meters).build().unwrap();
+        (0..losses).for_each(|_| sessions.set_user_id(Some("no\nuser")));
+        sessions
+    });
+    meters.force_flush().unwrap();
+    let mut values = Vec::new();
+    let finished = exporter.get_finished_metrics().unwrap();
+    for scope in finished.iter().flat_map(|metrics| metrics.scope_metrics()) {
+        assert_eq!(scope.scope().name(), "otel_session");
+        for metric in scope.metrics() {
+            let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { panic!("{metric:?}") };
+            values.extend(sum.data_points().map(|point| point.value()));
+        }
+    }
+    values.sort_unstable();
+    assert_eq!(values, [few.losses().total(), many.losses().total()]);
 }
