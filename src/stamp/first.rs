@@ -5,6 +5,10 @@
 //! sessions have seen the very span a moment before is not the first, now and for good, since processors never move. So the
 //! place is known before the first span ends.
 //!
+//! A span is known by its id and by where it lies as it starts. Generators of ids that count give one to a span of each
+//! provider, so providers are told apart as well: the processors of one are all made before it is built. Where those of two are
+//! made first on one thread, both providers count alike, and the `Sessions` differ, the second's spans carry the first's ids.
+//!
 //! Each processor looks at its first [`LOOKS`] spans. Once all have, a span pays one relaxed load.
 
 use std::cell::Cell;
@@ -15,13 +19,14 @@ use opentelemetry::trace::Span as _;
 use opentelemetry_sdk::trace::Span;
 
 use crate::lifecycle::Core;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, ThreadId, this_thread};
 
 /// Whose ids a span processor puts on.
 #[derive(Debug)]
 pub(super) struct Stamper {
     own: Arc<Core>,
     first: OnceLock<Arc<Core>>,
+    built: OnceLock<Built>,
     /// How many spans it has looked at.
     looks: AtomicU32,
 }
@@ -34,7 +39,13 @@ impl Stamper {
             known.push(Arc::downgrade(own));
         }
         LOOKING.fetch_add(1, Ordering::Relaxed);
-        Self { own: own.clone(), first: OnceLock::new(), looks: AtomicU32::new(0) }
+        MADE.set(MADE.get() + 1);
+        Self { own: own.clone(), first: OnceLock::new(), built: OnceLock::new(), looks: AtomicU32::new(0) }
+    }
+
+    /// The provider is being built, and comes by all of its processors.
+    pub(super) fn provider_is_built(&self) {
+        let _ = self.built.set(Built { thread: this_thread(), made: MADE.get() });
     }
 
     /// A span starts, and comes by here.
@@ -51,9 +62,10 @@ impl Stamper {
             span: u64::from_be_bytes(span.span_context().span_id().to_bytes()),
             place: std::ptr::from_ref(span).addr(),
             core: Arc::as_ptr(&self.own).addr(),
+            built: self.built.get().copied(),
         };
         let before = PASSING.replace(this);
-        if (before.span, before.place) == (this.span, this.place) {
+        if (before.span, before.place) == (this.span, this.place) && !are_apart(before.built, this.built) {
             // It stays the first one's, for those who come after.
             PASSING.set(before);
             if before.core != this.core {
@@ -103,6 +115,19 @@ struct Passing {
     /// Where it lies: a generator may give an id twice.
     place: usize,
     core: usize,
+    built: Option<Built>,
+}
+
+/// When a provider was built: on this thread, after so many processors had been made there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Built {
+    thread: ThreadId,
+    made: u64,
+}
+
+/// Whether two processors belong to two providers. Who was not told of the build may belong to any.
+fn are_apart(one: Option<Built>, other: Option<Built>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
 /// How many spans a processor looks at before it takes itself for the first one of its provider.
@@ -115,5 +140,6 @@ static LOOKING: AtomicUsize = AtomicUsize::new(0);
 static KNOWN: LazyLock<Mutex<Vec<Weak<Core>>>> = LazyLock::new(|| Mutex::new(Vec::new()));
 
 thread_local! {
-    static PASSING: Cell<Passing> = const { Cell::new(Passing { span: 0, place: 0, core: 0 }) };
+    static PASSING: Cell<Passing> = const { Cell::new(Passing { span: 0, place: 0, core: 0, built: None }) };
+    static MADE: Cell<u64> = const { Cell::new(0) };
 }

@@ -189,6 +189,7 @@ impl<P: SpanProcessor> SpanProcessor for SessionSpanProcessor<P> {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
+        self.stamper.provider_is_built();
         self.inner.set_resource(resource);
     }
 }
@@ -238,6 +239,7 @@ impl SpanProcessor for SessionBatchSpanProcessor {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
+        self.stamper.provider_is_built();
         self.inner.set_resource(resource);
     }
 }

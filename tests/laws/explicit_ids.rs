@@ -1,12 +1,13 @@
 //! Law 6: an explicit `session.id` wins, and is exported once.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
-use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanId, TraceId, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SimpleSpanProcessor, SpanData};
+use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SimpleSpanProcessor, SpanData};
 use otel_session::Sessions;
 use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
 
@@ -299,6 +300,39 @@ fn law_6_of_two_sessions_on_one_tracer_provider_the_first_registered_stamps_and_
     assert_eq!(seen[2], seen[0]);
     for span in alone_spans.spans() {
         assert_eq!(session_id(&span.attributes).as_deref(), Some(second.current().unwrap().id()));
+    }
+}
+
+/// Each span has the id of the other provider's span of the same number.
+#[derive(Debug, Default)]
+struct Counted(AtomicU64);
+
+impl IdGenerator for Counted {
+    fn new_trace_id(&self) -> TraceId {
+        TraceId::from(1)
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        SpanId::from(1 + self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn law_6_sessions_on_two_tracer_providers_that_number_their_spans_alike_stamp_their_own() {
+    let (one, other) = (Rig::new(), Rig::new());
+    let build = |rig: &Rig| {
+        let processor = rig.sessions.batch_span_processor(rig.spans.clone());
+        SdkTracerProvider::builder().with_id_generator(Counted::default()).with_span_processor(processor).build()
+    };
+    let providers = [build(&one), build(&other)];
+    for _ in 0..3 {
+        let spans = providers.each_ref().map(|provider| start_span(&provider.tracer("test"), "span", epoch()));
+        assert_eq!(spans[0].span_context(), spans[1].span_context());
+    }
+    for (provider, rig) in providers.iter().zip([one, other]) {
+        provider.force_flush().unwrap();
+        let ids = rig.spans.spans().iter().map(|span| session_id(&span.attributes)).collect::<HashSet<_>>();
+        assert_eq!(ids, HashSet::from([Some(rig.sessions.current().unwrap().id().to_owned())]));
     }
 }
 
