@@ -194,7 +194,7 @@ impl SessionsBuilder {
     }
 
     /// The timeout that counts instead while [`Sessions::set_background`] is true. Default: the inactivity timeout. More
-    /// than zero, at most the maximum duration if there is one.
+    /// than zero, at most 100 years, and at most the maximum duration if there is one.
     pub fn with_background_timeout(mut self, timeout: Duration) -> Self {
         self.background_timeout = Some(timeout);
         self

@@ -33,6 +33,26 @@ fn law_2_a_span_belongs_to_the_session_it_started_in_and_its_events_to_theirs() 
 }
 
 #[test]
+fn law_2_an_event_after_the_end_starts_nothing_and_has_the_last_id_unless_the_next_is_known_as_it_is_stamped() {
+    for (kind, rig) in KINDS.map(|kind| (kind, Rig::of(kind))) {
+        let first = rig.sessions.record_activity();
+        let mut spans = [(); 2].map(|()| start_span(&rig.tracer(), "long", rig.clock.now()));
+        rig.clock.advance(TIMEOUT + MINUTE);
+        for span in &mut spans {
+            span.add_event_with_timestamp("late", epoch() + TIMEOUT, vec![]);
+        }
+        let [early, late] = spans;
+        drop(early);
+        let _ = rig.tracers.force_flush();
+        assert!(rig.sessions.current().is_none(), "{kind:?}");
+        let second = rig.sessions.record_activity();
+        drop(late);
+        let ids = rig.finished_spans().into_iter().map(|span| session_id(&span.events.events[0].attributes));
+        assert_eq!(ids.collect::<Vec<_>>(), [&first, &second].map(|session| Some(session.id().to_owned())));
+    }
+}
+
+#[test]
 fn law_2_a_log_belongs_by_its_own_time_if_it_has_one_else_by_its_emission() {
     for rig in KINDS.map(Rig::of) {
         let first = rig.sessions.record_activity();
