@@ -36,8 +36,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     requests: JoinSet<Reply>,
     flights: Vec<Flight>,
-    /// Everything that waits is to be sent, until nothing does.
-    draining: bool,
+    /// Everything that waits in chunks below this number is to be sent; what was accepted later waits for a batch of its own.
+    drain: u64,
     /// Since when events wait that are fewer than a batch: boot time.
     waiting_since: Option<i64>,
     /// Failures in a row.
@@ -100,7 +100,7 @@ impl Worker {
             shared,
             requests: JoinSet::new(),
             flights: Vec::new(),
-            draining: false,
+            drain: 0,
             waiting_since: None,
             failures: 0,
             retry_at: None,
@@ -159,7 +159,7 @@ impl Worker {
     fn obey(&mut self, orders: &Orders) {
         if let Some(urgent) = orders.urgent.filter(|urgent| *urgent > self.cut) {
             self.cut = urgent;
-            self.draining = true;
+            self.drain = self.depot.next();
             self.retry_at = None;
             if self.depot.is_stopped() {
                 // If it fails again, `report` says so.
@@ -269,33 +269,31 @@ impl Worker {
 
     /// Whether there is enough to send, or it has waited long enough.
     fn is_due(&mut self, now: i64) -> bool {
-        let pending = self.depot.pending(self.queue);
-        let waiting = pending.waiting();
-        if waiting == 0 {
-            self.draining &= pending.events > 0;
-            self.waiting_since = None;
-            return false;
+        self.waiting_since = None;
+        let Some((oldest, born)) = self.depot.first_waiting(self.queue) else { return false };
+        if oldest < self.drain {
+            return true;
         }
         let heavy = |bytes| self.depot.payload(self.queue) >= u64::try_from(bytes).unwrap_or(u64::MAX);
-        let full = waiting >= self.batch_size() || (!self.draining && self.settings.flush_bytes.is_some_and(heavy));
-        if !self.draining && !full && !self.settings.schedule_delay.is_zero() {
+        let full = self.depot.pending(self.queue).waiting() >= self.batch_size();
+        let mut due = full || self.settings.flush_bytes.is_some_and(heavy);
+        if !due && !self.settings.schedule_delay.is_zero() {
             // Since it was accepted, not since this thread saw it: the clock may have moved in between.
-            let since = self.depot.waiting_since(self.queue).unwrap_or(now);
-            self.waiting_since = Some(since);
-            self.draining = now.saturating_sub(since) >= duration_nanos(self.settings.schedule_delay);
+            due = now.saturating_sub(born) >= duration_nanos(self.settings.schedule_delay);
+            self.waiting_since = Some(born).filter(|_| !due);
         }
-        self.draining |= full;
-        if self.draining {
-            self.waiting_since = None;
+        if due {
+            self.drain = self.depot.next();
         }
-        self.draining
+        due
     }
 
     /// How many events must wait before there is something to do. The first one starts the waits: the schedule's and the age
     /// limit's.
     fn enough(&self) -> u64 {
-        let each = self.draining || self.settings.flush_bytes.is_some() || self.depot.is_stopped();
-        if each || self.depot.pending(self.queue).waiting() == 0 { 0 } else { self.batch_size() }
+        let first = self.depot.first_waiting(self.queue);
+        let each = self.settings.flush_bytes.is_some() || self.depot.is_stopped();
+        if each || first.is_none_or(|(oldest, _)| oldest < self.drain) { 0 } else { self.batch_size() }
     }
 
     fn batch_size(&self) -> u64 {

@@ -315,12 +315,12 @@ impl Depot {
         state.collector(queue).and_then(|queue| queue.oldest()).is_none_or(|oldest| oldest >= next)
     }
 
-    /// When the oldest event that is not in flight was accepted: boot time.
-    pub(crate) fn waiting_since(&self, queue: u16) -> Option<i64> {
-        self.state.lock().collector(queue)?.waiting_since()
+    /// The first chunk of which something is not in flight: its number, and when it was accepted, by boot time.
+    pub(crate) fn first_waiting(&self, queue: u16) -> Option<(u64, i64)> {
+        self.state.lock().collector(queue)?.first_waiting()
     }
 
-    /// The encoded bytes of the chunks that wait in a queue. Looks at each of them.
+    /// The encoded bytes of the chunks of which something is not in flight. Looks at each of them.
     pub(crate) fn payload(&self, queue: u16) -> u64 {
         self.state.lock().collector(queue).map(|queue| queue.payload()).unwrap_or_default()
     }

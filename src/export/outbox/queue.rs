@@ -79,7 +79,7 @@ impl Queue {
     }
 
     pub(super) fn payload(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.payload).sum()
+        self.entries.iter().filter(|entry| entry.free().any()).map(|entry| entry.payload).sum()
     }
 
     /// The first chunk of which anything is left, in flight or not.
@@ -87,8 +87,8 @@ impl Queue {
         self.entries.front().map(|entry| entry.number)
     }
 
-    pub(super) fn waiting_since(&self) -> Option<i64> {
-        self.entries.iter().find(|entry| entry.free().any()).map(|entry| entry.born)
+    pub(super) fn first_waiting(&self) -> Option<(u64, i64)> {
+        self.entries.iter().find(|entry| entry.free().any()).map(|entry| (entry.number, entry.born))
     }
 
     pub(super) fn push(&mut self, entry: Entry) {

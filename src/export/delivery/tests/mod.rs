@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use self::rig::{ANONYMOUS, FIXED, PER_EVENT, Told, events, rig};
 use self::server::Answer;
+use crate::export::delivery::Callbacks;
 use crate::telemetry::Loss;
 
 mod ending;
@@ -56,6 +57,37 @@ fn below_the_batch_size_nothing_is_sent_and_at_it_everything_in_one_request() {
     rig.accept(1);
     rig.settle();
     assert_eq!(rig.server.count(), 1, "a new batch begins");
+}
+
+#[test]
+fn what_is_accepted_while_a_batch_is_under_way_waits_for_a_batch_of_its_own() {
+    for (requests, flush_bytes) in [(1, None), (2, None), (2, Some(459))] {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (there, arrived) = std::sync::mpsc::channel();
+        let wait = crate::sync::Mutex::new(wait);
+        let mut rig = rig(|plan| {
+            plan.settings.batch_size = 10;
+            plan.settings.flush_bytes = flush_bytes;
+            plan.settings.max_in_flight = requests;
+            plan.callbacks = Some(Callbacks {
+                on_success: Some(Arc::new(move |_| {
+                    let _ = there.send(());
+                    let _ = wait.lock().recv();
+                })),
+                on_failure: None,
+            });
+        });
+        // 153 bytes each.
+        rig.accept_each(0, 10, |_| 0, 89);
+        arrived.recv().unwrap();
+        rig.accept_each(0, 2, |_| 0, 89);
+        drop(go);
+        rig.settle();
+        assert_eq!(rig.requests(), [(0..10).collect::<Vec<_>>()], "{requests}, {flush_bytes:?}");
+        rig.accept_each(0, 8, |_| 0, 89);
+        rig.settle();
+        assert_eq!(rig.requests(), [(0..10).collect::<Vec<_>>(), (10..20).collect()]);
+    }
 }
 
 #[test]
