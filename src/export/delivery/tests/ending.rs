@@ -296,6 +296,19 @@ fn a_drop_after_a_shutdown_that_was_too_short_waits_until_the_outbox_is_closed()
     assert!(rig.depot.accept(Vec::new(), vec![row]).is_err(), "its file can be opened again");
 }
 
+#[test]
+fn a_shutdown_whose_collector_is_silent_to_its_end_has_closed_the_outbox_when_it_returns() {
+    for _ in 0..5 {
+        let mut rig = rig(|plan| plan.outbox = Outbox::custom(Clinging(Arc::default(), Arc::default())));
+        rig.server.usually(Answer::Never);
+        rig.accept(1);
+        rig.server.wait_for(1);
+        assert_eq!(rig.courier.shutdown(FAREWELL), 1);
+        let row = StateRow::new(1, vec![1], None);
+        assert!(rig.depot.accept(Vec::new(), vec![row]).is_err(), "its file can be opened again");
+    }
+}
+
 /// Refuses event 0 whenever it comes, and answers the others when it is told to.
 #[derive(Debug, Default)]
 struct Uneven(Arc<tokio::sync::Notify>);
