@@ -12,19 +12,16 @@ use crate::clock::{Attend, Source};
 use crate::error::BuildError;
 use crate::export::cookie_jar::CookieJar;
 use crate::export::http::{DefaultClient, HttpClient};
-use crate::export::outbox::Depot;
+use crate::export::outbox::{Balance, Depot};
 use crate::export::report::CollectorReport;
 use crate::sync::spawn;
-use crate::telemetry::{Loss, LossCounters};
+use crate::telemetry::LossCounters;
 
 /// Delivers the events of one queue of a depot.
 pub(crate) struct Courier {
     shared: Arc<Shared>,
     depot: Arc<Depot>,
     queue: u16,
-    losses: Arc<LossCounters>,
-    /// What remained was counted.
-    counted: AtomicBool,
     /// A shutdown has waited for the thread for as long as a drop does: it has gone, or will not go.
     waited: AtomicBool,
 }
@@ -64,7 +61,7 @@ impl Courier {
             (protocol, client),
             settings,
             source.clone(),
-            losses.clone(),
+            losses,
             callbacks,
             shared.clone(),
         );
@@ -81,7 +78,7 @@ impl Courier {
             clock.attend(Arc::downgrade(&attending));
         }
         spawn("otel-session.deliver", move || worker.work(runtime)).map_err(BuildError::Thread)?;
-        Ok(Self { shared, depot, queue, losses, counted: AtomicBool::new(false), waited: AtomicBool::new(false) })
+        Ok(Self { shared, depot, queue, waited: AtomicBool::new(false) })
     }
 
     /// Sends what waits now, cutting a backoff short once. True when all of it has left; false as soon as it is clear that it
@@ -104,14 +101,13 @@ impl Courier {
         if !self.shared.has_gone() {
             self.shared.stop(timeout);
         }
-        let left = self.depot.pending(self.queue).events;
         // Called by a callback on the thread itself, it could not wait: what is left may still be sent.
         let ended = !self.shared.is_this_thread();
         self.waited.fetch_or(ended && timeout >= FAREWELL, Ordering::AcqRel);
-        if left > 0 && ended && !self.depot.is_durable() && !self.counted.swap(true, Ordering::AcqRel) {
-            self.losses.add(Loss::EventUndelivered, left);
+        if ended && !self.depot.is_durable() {
+            self.depot.forsake(self.queue);
         }
-        left
+        self.pending()
     }
 
     /// Sends nothing until [`resume`](Self::resume); what is in flight goes on.
@@ -124,19 +120,15 @@ impl Courier {
         self.shared.nudge();
     }
 
-    /// Events that left by a 2xx.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.shared.delivered.load(Ordering::Acquire)
-    }
-
     /// Events that have neither been delivered nor dropped.
     pub(crate) fn pending(&self) -> u64 {
         self.depot.pending(self.queue).events
     }
 
-    /// What became of the events so far.
-    pub(crate) fn report(&self) -> CollectorReport {
-        CollectorReport { endpoint: self.shared.endpoint(), delivered: self.delivered(), pending: self.pending() }
+    /// What became of the events, by the depot's balance of all collectors.
+    pub(crate) fn report(&self, all: &[Balance]) -> CollectorReport {
+        let Balance { delivered, pending } = all.get(usize::from(self.queue)).copied().unwrap_or_default();
+        CollectorReport { endpoint: self.shared.endpoint(), delivered, pending }
     }
 }
 

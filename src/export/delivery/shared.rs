@@ -23,8 +23,6 @@ pub(super) struct Shared {
     endpoint: Mutex<String>,
     /// They have gone elsewhere since the worker last looked.
     pub(super) moved: AtomicBool,
-    /// Events that left by a 2xx.
-    pub(super) delivered: AtomicU64,
     pub(super) paused: AtomicBool,
     /// How many events must wait for the worker to have something to do: what is accepted below a batch need not wake it.
     pub(super) enough: AtomicU64,

@@ -456,9 +456,6 @@ impl Worker {
     fn settle(&self, parcels: &[Parcel], outcome: Outcome) {
         let tickets: Vec<Ticket> = parcels.iter().map(|parcel| parcel.ticket).collect();
         self.depot.settle(self.queue, &tickets, outcome);
-        if outcome == Outcome::Delivered {
-            self.shared.delivered.fetch_add(parcels.len() as u64, Ordering::AcqRel);
-        }
     }
 
     fn tell_failure(&self, parcels: &[Parcel], status: Option<u16>, message: &str, will_retry: bool) {

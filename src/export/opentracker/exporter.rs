@@ -90,7 +90,8 @@ impl OpentrackerExporter {
         courier.shutdown(timeout);
         // A store that cannot remove keeps what was delivered, and sends it again after the next start.
         let _ = self.shared.depot.sync();
-        ExportReport::new(self.losses(), vec![courier.report()])
+        let (balance, lost) = self.shared.depot.balance();
+        ExportReport::new(lost, vec![courier.report(&balance)])
     }
 
     /// How many events wait.

@@ -11,19 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::parcel::{Outcome, Parcel, Pending, Ticket, Want};
+use super::parcel::{Balance, Outcome, Parcel, Pending, Ticket, Want};
 use super::queue::{Entry, Progress, Queue};
 use super::removals::Removals;
 use super::room::{Batch, Room};
 use super::spare::Spare;
-use super::store::{Closed, has_shut_down};
+use super::store::{Closed, corrupt, guarded, has_shut_down};
 use super::under_way::UnderWay;
 use super::{Commit, Limits, Opened, Outbox, OutboxError, OutboxStore, StateRow};
 use crate::BuildError;
 use crate::clock::{Moment, Source};
 use crate::export::{Chunk, failpoint};
 use crate::sync::Mutex;
-use crate::telemetry::{Loss, LossCounters};
+use crate::telemetry::{Loss, LossCounters, Losses};
 
 /// Payloads kept in memory of what a durable store holds, so that a delivery that keeps up reads nothing back.
 const CACHE_BYTES: u64 = 8 << 20;
@@ -276,12 +276,28 @@ impl Depot {
         let Some(queue) = guard.collector(queue) else { return };
         queue.land(tickets, outcome != Outcome::Again, |chunk, made, events| progress.push((chunk, made, events)));
         let settled = progress.iter().map(|(_, _, events)| events).sum();
+        // With the lock held, as everywhere: whoever asks what became of all events finds each of them once.
+        match outcome {
+            Outcome::Delivered => queue.note_delivered(settled),
+            Outcome::Dropped(loss) => self.losses.add(loss, settled),
+            Outcome::Again => {}
+        }
         if guard.durable {
             progress.into_iter().for_each(|(chunk, made, events)| guard.removals.note(chunk, made, events, now));
         }
-        drop(guard);
-        if let Outcome::Dropped(loss) = outcome {
-            self.losses.add(loss, settled);
+    }
+
+    /// What became of the events of each collector, and what was lost: all of one moment.
+    pub(crate) fn balance(&self) -> (Vec<Balance>, Losses) {
+        let state = self.state.lock();
+        let collectors = state.queues.len() - 1;
+        (state.queues[..collectors].iter().map(Queue::balance).collect(), self.losses.read())
+    }
+
+    /// Counts as lost what is left in a queue that nothing outlives, once: a reply that comes later changes nothing about it.
+    pub(crate) fn forsake(&self, queue: u16) {
+        if let Some(queue) = self.state.lock().collector(queue) {
+            self.losses.add(Loss::EventUndelivered, queue.forsake());
         }
     }
 
@@ -341,8 +357,8 @@ impl Depot {
 
     /// Drops the events that are too old at this boot time.
     pub(crate) fn expire(&self, now: i64) {
-        let gone = self.state.lock().expire(now, self.limits.age);
-        self.losses.add(Loss::OutboxAge, gone);
+        let mut state = self.state.lock();
+        self.losses.add(Loss::OutboxAge, state.expire(now, self.limits.age));
     }
 
     /// Does what is due: drops events that are too old and commits removals. Says how long until it has to be called again,
@@ -577,13 +593,4 @@ impl State {
 /// When something was accepted, by boot time. What was accepted in the future was accepted now.
 fn born(accepted_at: i64, now: Moment) -> i64 {
     now.boot.saturating_sub(now.wall.saturating_sub(accepted_at).max(0))
-}
-
-fn corrupt(problem: String) -> OutboxError {
-    OutboxError::Corrupt { place: "outbox".to_owned(), problem }
-}
-
-/// Calls a store, which may be the user's: its panic is an error.
-fn guarded<T>(call: impl FnOnce() -> Result<T, OutboxError>) -> Result<T, OutboxError> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(OutboxError::Store("it panicked".into())))
 }

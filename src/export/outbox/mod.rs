@@ -42,7 +42,7 @@ use std::time::Duration;
 
 pub(crate) use depot::Depot;
 pub use error::OutboxError;
-pub(crate) use parcel::{Outcome, Parcel, Ticket, Want};
+pub(crate) use parcel::{Balance, Outcome, Parcel, Ticket, Want};
 #[cfg(feature = "sqlite")]
 pub use sqlite::Synchronous;
 pub use store::{Commit, Opened, OutboxStore, StateRow, Stored};

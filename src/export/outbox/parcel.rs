@@ -53,6 +53,13 @@ pub(crate) enum Outcome {
     Again,
 }
 
+/// What became of a queue's events: all others were lost, and counted as that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Balance {
+    pub(crate) delivered: u64,
+    pub(crate) pending: u64,
+}
+
 /// What waits in a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pending {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::blocked::Blocked;
-use super::parcel::{Parcel, Pending, Ticket, Want};
+use super::parcel::{Balance, Parcel, Pending, Ticket, Want};
 use crate::export::Chunk;
 use crate::export::keyed::ByLane;
 
@@ -30,6 +30,9 @@ pub(super) struct Queue {
     events: u64,
     in_flight: u64,
     bytes: u64,
+    delivered: u64,
+    /// What is left was counted as lost: nothing that becomes of it is counted again.
+    forsaken: bool,
     /// Lanes with events in flight that were taken one per lane.
     lanes: ByLane<u32>,
     /// How far there is nothing for a request that takes one per lane.
@@ -76,6 +79,24 @@ pub(super) enum Progress {
 impl Queue {
     pub(super) fn pending(&self) -> Pending {
         Pending { events: self.events, bytes: self.bytes, in_flight: self.in_flight }
+    }
+
+    pub(super) fn balance(&self) -> Balance {
+        Balance { delivered: self.delivered, pending: self.events }
+    }
+
+    /// So many events have arrived.
+    pub(super) fn note_delivered(&mut self, events: u64) {
+        self.delivered += events;
+    }
+
+    /// Leaves what is left as it is from now on; how much that is, the first time.
+    pub(super) fn forsake(&mut self) -> u64 {
+        if self.forsaken {
+            return 0;
+        }
+        self.forsaken = self.events > 0;
+        self.events
     }
 
     pub(super) fn payload(&self) -> u64 {
@@ -182,6 +203,9 @@ impl Queue {
     /// Takes events out of flight, `done` or back to their places. Tells what became of each chunk and how many events of
     /// it were really in flight.
     pub(super) fn land(&mut self, tickets: &[Ticket], done: bool, mut tell: impl FnMut(u64, Progress, u64)) {
+        if self.forsaken {
+            return;
+        }
         for run in tickets.chunk_by(|one, other| one.chunk == other.chunk) {
             let Some(place) = self.place(run[0].chunk) else { continue };
             let entry = &mut self.entries[place];
@@ -262,6 +286,9 @@ impl Queue {
 
     /// Drops what was accepted at `oldest` or before and is not in flight.
     pub(super) fn expire(&mut self, oldest: i64, mut tell: impl FnMut(u64, Progress, u64)) {
+        if self.forsaken {
+            return;
+        }
         let mut place = 0;
         while self.entries.get(place).is_some_and(|entry| entry.born <= oldest) {
             let (number, free) = (self.entries[place].number, self.entries[place].free());

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::OutboxError;
@@ -203,4 +204,14 @@ impl OutboxStore for Closed {
 
 pub(super) fn has_shut_down() -> OutboxError {
     OutboxError::Store("the exporter has shut down".into())
+}
+
+/// Calls a store, which may be the user's: its panic is an error.
+pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, OutboxError>) -> Result<T, OutboxError> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(OutboxError::Store("it panicked".into())))
+}
+
+/// What a store gave back is nothing that it was told to keep.
+pub(super) fn corrupt(problem: String) -> OutboxError {
+    OutboxError::Corrupt { place: "outbox".to_owned(), problem }
 }

@@ -401,8 +401,8 @@ impl Shared {
             at_once(&self.queues, |queue| queue.courier.shutdown(timeout));
         }
         let _ = self.depot.sync();
-        let reports = self.queues.iter().map(|queue| queue.courier.report()).collect();
-        ExportReport::new(self.losses.read(), reports)
+        let (balance, lost) = self.depot.balance();
+        ExportReport::new(lost, self.queues.iter().map(|queue| queue.courier.report(&balance)).collect())
     }
 }
 

@@ -120,7 +120,7 @@ fn a_2xx_is_a_success_whatever_it_says_and_its_reply_is_kept_up_to_64_kb() {
         rig.accept(1);
         rig.settle();
     }
-    assert_eq!(rig.courier.delivered(), 3);
+    assert_eq!(rig.delivered(), 3);
     let lengths: Vec<usize> = rig.protocol.replies.lock().iter().map(Vec::len).collect();
     assert_eq!(lengths, [6, 0, 64 * 1024]);
     let connections: Vec<u64> = rig.server.received().iter().map(|it| it.connection).collect();

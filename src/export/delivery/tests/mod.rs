@@ -24,7 +24,7 @@ fn events_arrive_once_and_in_order() {
     rig.settle();
     assert_eq!(rig.requests(), [vec![0, 1, 2], vec![3, 4]]);
     assert_eq!(rig.pending(), 0);
-    assert_eq!(rig.courier.delivered(), 5);
+    assert_eq!(rig.delivered(), 5);
     assert_eq!(rig.told(), [Told::Delivered(vec![0, 1, 2], 200), Told::Delivered(vec![3, 4], 200)]);
     assert_eq!(rig.protocol.replies.lock().as_slice(), [b"ok", b"ok"]);
 }

@@ -106,7 +106,7 @@ fn check(rig: &Rig, accepted: u64, too_large: u64, in_flight: usize) {
     assert_eq!(confirmed.len() as u64 + rejected + large, accepted, "{losses}");
     assert_eq!(losses.total(), rejected + large, "{losses}");
     assert!(large >= too_large, "{large} of {too_large}");
-    assert_eq!(rig.courier.delivered(), confirmed.len() as u64);
+    assert_eq!(rig.delivered(), confirmed.len() as u64);
 
     // The order of first arrivals.
     let mut seen = BTreeSet::new();

@@ -178,6 +178,10 @@ impl Rig {
         self.courier.pending()
     }
 
+    pub(super) fn delivered(&self) -> u64 {
+        self.depot.balance().0[0].delivered
+    }
+
     pub(super) fn lost(&self, loss: Loss) -> u64 {
         self.losses.read().count(loss)
     }

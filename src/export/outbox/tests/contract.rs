@@ -248,6 +248,45 @@ fn what_is_dropped_by_the_delivery_is_counted_once() {
 }
 
 #[test]
+fn each_event_is_found_once_in_every_balance_whatever_is_going_on() {
+    const EVENTS: u64 = 3_000;
+    const OUTCOMES: [Outcome; 3] = [Outcome::Delivered, Outcome::Dropped(Loss::EventRejected), Outcome::Again];
+    let (depot, losses) = start(Outbox::memory());
+    depot.accept(vec![fresh(0, 1..=EVENTS.into())], Vec::new()).unwrap();
+    let settled = std::thread::scope(|scope| {
+        let settling = scope.spawn(|| {
+            for outcome in OUTCOMES.iter().cycle().take(1_000) {
+                depot.settle(0, &tickets(&depot.take(0, &Want { max_events: 2, ..ALL })), *outcome);
+            }
+        });
+        loop {
+            let over = settling.is_finished();
+            let (balance, lost) = depot.balance();
+            assert_eq!(balance[0].delivered + balance[0].pending + lost.total(), EVENTS);
+            if over {
+                break balance[0];
+            }
+        }
+    });
+    assert_eq!((settled.delivered, losses.read().total()), (668, 666));
+}
+
+#[test]
+fn what_was_counted_as_lost_at_the_end_is_not_counted_as_anything_else() {
+    let (depot, losses) = start(Outbox::memory());
+    depot.accept(vec![fresh(0, 1..=5)], Vec::new()).unwrap();
+    let taken = depot.take(0, &ALL);
+    depot.settle(0, &tickets(&taken[..2]), Outcome::Delivered);
+    depot.forsake(0);
+    depot.settle(0, &tickets(&taken[2..3]), Outcome::Delivered);
+    depot.settle(0, &tickets(&taken[3..]), Outcome::Dropped(Loss::EventRejected));
+    depot.forsake(0);
+    let (balance, _) = depot.balance();
+    assert_eq!((balance[0].delivered, balance[0].pending), (2, 3));
+    assert_eq!((losses.read().count(Loss::EventUndelivered), losses.read().total()), (3, 3));
+}
+
+#[test]
 fn a_chunk_for_a_collector_that_does_not_exist_is_an_error_and_changes_nothing() {
     each(|kind, outbox| {
         let (depot, losses) = start(outbox());
