@@ -274,6 +274,23 @@ fn an_opted_out_user_is_not_sent_and_what_was_accepted_before_is() {
 }
 
 #[test]
+fn an_opt_out_holds_for_a_batch_that_is_being_looked_at() {
+    let (sink, _calls) = sink(|_| Reply::ok(""));
+    let handle = Arc::new(OnceLock::<OpentrackerExporter>::new());
+    let known = Arc::clone(&handle);
+    let exporter = builder(&sink.endpoint())
+        .with_filter(move |_, _| {
+            known.get().unwrap().set_opt_out(true);
+            true
+        })
+        .build()
+        .unwrap();
+    handle.set(exporter.clone()).unwrap();
+    export(&exporter, &[visit("s", &[])]).unwrap();
+    assert_eq!((exporter.pending(), exporter.shutdown(LONG).delivered), (0, 0));
+}
+
+#[test]
 fn anonymity_is_switched_for_what_comes_and_not_for_what_waits() {
     let (sink, calls) = sink(|_| Reply::ok(""));
     let exporter = builder(&sink.endpoint()).with_max_in_flight(1).build().unwrap();

@@ -21,6 +21,7 @@ use crate::export::endpoint::Endpoint;
 use crate::export::opt_out::{OptOut, environment_opts_out};
 use crate::export::outbox::Depot;
 use crate::export::{Chunk, ExportReport};
+use crate::sync::Mutex;
 use crate::telemetry::{self, LossCounters, Losses};
 
 /// Exports logs with a `session.id` to Opentracker, from any log pipeline; also the handle to what it does.
@@ -58,7 +59,8 @@ struct Shared {
     anonymity: AtomicU8,
     /// The environment asked not to be tracked.
     suppressed: bool,
-    opted_out: AtomicBool,
+    /// Held while a batch is accepted: what is said here holds from then on.
+    opted_out: Mutex<bool>,
     opt_out: Vec<OptOut>,
     depot: Arc<Depot>,
     courier: Courier,
@@ -118,7 +120,7 @@ impl OpentrackerExporter {
 
     /// As long as it is set, every batch is dropped; that is no loss. What was accepted before is still delivered.
     pub fn set_opt_out(&self, opt_out: bool) {
-        self.shared.opted_out.store(opt_out, Ordering::Release);
+        *self.shared.opted_out.lock() = opt_out;
     }
 
     /// Stops sending; events go on being accepted and wait.
@@ -187,6 +189,11 @@ impl Shared {
         if chunks.is_empty() {
             return Ok(());
         }
+        let opted_out = self.opted_out.lock();
+        if *opted_out {
+            // Since this was asked above.
+            return Ok(());
+        }
         self.depot.accept(chunks, Vec::new()).map_err(|error| {
             if self.closed.load(Ordering::Acquire) {
                 return OTelSdkError::AlreadyShutdown;
@@ -196,7 +203,8 @@ impl Shared {
     }
 
     fn is_out(&self) -> bool {
-        self.suppressed || self.opted_out.load(Ordering::Acquire) || self.opt_out.iter().any(OptOut::is_out)
+        let opted_out = *self.opted_out.lock();
+        self.suppressed || opted_out || self.opt_out.iter().any(OptOut::is_out)
     }
 }
 
@@ -262,7 +270,7 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
             mapper,
             anonymity: AtomicU8::new(content.anonymity.to_number()),
             suppressed,
-            opted_out: AtomicBool::new(false),
+            opted_out: Mutex::new(false),
             opt_out: hooks.opt_out,
             depot,
             courier,
