@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::error::BuildError;
+
 /// Whether the user has opted out, asked before each batch.
 #[derive(Clone)]
 pub(crate) enum OptOut {
@@ -13,6 +15,18 @@ pub(crate) enum OptOut {
 }
 
 impl OptOut {
+    /// Refuses a file without a name, as a variable that is not set gives it: it is never there, so that nobody could opt out.
+    pub(crate) fn check(all: &[Self]) -> Result<(), BuildError> {
+        if all.iter().any(|it| matches!(it, Self::File(path) if path.as_os_str().is_empty())) {
+            return Err(BuildError::Setting {
+                setting: "with_opt_out_file",
+                value: "\"\"".to_owned(),
+                fix: "name the file by which users opt out, or leave it out".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// A hook that panics, and a file that cannot be asked for, stand for an opt-out: what the user wants is not known, and an
     /// event sent cannot be taken back.
     pub(crate) fn is_out(&self) -> bool {

@@ -48,6 +48,7 @@ fn what_cannot_work_is_refused_by_the_name_of_its_setting() {
         refused(local().with_namespace(namespace), "with_namespace");
     }
     refused(local().with_resource_attribute("größe"), "with_resource_attribute");
+    refused(local().with_opt_out_file(""), "with_opt_out_file");
     assert!(local().build().is_ok());
 }
 

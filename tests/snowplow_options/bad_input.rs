@@ -149,6 +149,9 @@ fn paths_ports_and_services_that_lead_nowhere_are_refused() {
     let (setting, message) = refused(|builder| builder.with_collector(Collector::new("http://127.0.0.1").with_port(0)));
     assert_eq!(setting, "Collector::with_port");
     assert!(message.contains("65535"), "{message}");
+    let (setting, message) = refused(|builder| builder.with_opt_out_file(""));
+    assert_eq!(setting, "with_opt_out_file");
+    assert!(message.contains("name the file"), "{message}");
     for service in ["http://", "http://127.0.0.1:0/id"] {
         assert_eq!(refused(|builder| builder.with_id_service(service)).0, "with_id_service", "{service}");
     }

@@ -214,6 +214,7 @@ pub(super) fn start(builder: OpentrackerExporterBuilder) -> Result<OpentrackerEx
     settings::check_namespace(&namespace)?;
     settings::check_content(&content)?;
     settings::check_transport(&transport)?;
+    OptOut::check(&hooks.opt_out)?;
     let endpoint = Endpoint::parse("with_endpoint", &transport.endpoint)?;
     let losses = Arc::new(LossCounters::default());
     let protocol = OpentrackerProtocol {

@@ -11,6 +11,7 @@ use super::{IdentityLifetime, SnowplowExporter, SnowplowExporterBuilder, StateSt
 use crate::clock::duration_nanos;
 use crate::error::BuildError;
 use crate::export::delivery::{Callbacks, Courier};
+use crate::export::opt_out::OptOut;
 use crate::export::outbox::{Depot, StateRow};
 use crate::sync::Mutex;
 use crate::telemetry::LossCounters;
@@ -18,6 +19,7 @@ use crate::telemetry::LossCounters;
 /// Checks, opens, starts: in this order, so that a mistake leaves nothing behind.
 pub(super) fn start(mut builder: SnowplowExporterBuilder) -> Result<SnowplowExporter, BuildError> {
     settings::check_namespace(builder.namespace.as_deref())?;
+    OptOut::check(&builder.hooks.opt_out)?;
     let destinations = settings::destinations(&builder)?;
     let mut content = settings::content(&mut builder)?;
     let reservation = Reservation::take(builder.namespace.as_deref())?;
