@@ -74,6 +74,10 @@ impl Endpoint {
         if !path.starts_with('/') {
             return Err(refuse("a path begins with /".to_owned()));
         }
+        // The parser would let it through as it is, and servers take such a request for a bad one.
+        if !path.is_ascii() {
+            return Err(refuse("a path is ASCII; percent-encode what is not".to_owned()));
+        }
         format!("{}{path}", self.base).parse().map_err(|error| refuse(format!("{error}; percent-encode it")))
     }
 
@@ -212,6 +216,7 @@ mod tests {
         assert_eq!(endpoint.uri("with_post_path", "/com.acme/tp2").unwrap(), "http://host:1/prefix/com.acme/tp2");
         assert!(endpoint.uri("with_post_path", "com.acme/tp2").is_err());
         assert!(endpoint.uri("with_post_path", "/a b").is_err());
+        assert!(endpoint.uri("with_post_path", "/größe").is_err());
     }
 
     #[test]

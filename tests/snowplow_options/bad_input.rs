@@ -141,7 +141,7 @@ fn headers_that_are_not_ones_own_to_set_are_refused_and_their_values_not_shown()
 
 #[test]
 fn paths_ports_and_services_that_lead_nowhere_are_refused() {
-    for path in ["", "/", "custom/path", "//host/path", "/path?query=1", "/path#x", "/a b"] {
+    for path in ["", "/", "custom/path", "//host/path", "/path?query=1", "/path#x", "/a b", "/größe"] {
         assert_eq!(refused(|builder| builder.with_post_path(path)).0, "with_post_path");
     }
     let twice = Collector::new("http://127.0.0.1:80").with_port(81);
