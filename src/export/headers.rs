@@ -1,6 +1,6 @@
 //! Headers that a user adds to every request.
 
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
 use crate::error::BuildError;
@@ -26,4 +26,5 @@ pub(crate) fn refused(name: &str, fix: &str) -> BuildError {
 }
 
 /// Headers that decide how a request is read.
-const RESERVED: [HeaderName; 6] = [ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING];
+const RESERVED: [HeaderName; 7] =
+    [ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING];

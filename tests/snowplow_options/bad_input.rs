@@ -125,6 +125,7 @@ fn headers_that_are_not_ones_own_to_set_are_refused_and_their_values_not_shown()
         "SP-Anonymous",
         "Cookie",
         "Transfer-Encoding",
+        "Content-Encoding",
         "a b",
         "",
     ] {
