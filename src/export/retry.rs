@@ -43,7 +43,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Whether a status is retried (true) or its events are dropped (false). A 2xx is refused by `build()`.
+    /// Whether a status is retried (true) or its events are dropped (false). A 2xx is refused by `build()`. A 413 that is
+    /// retried is halved as always: the same events would get the same answer.
     #[must_use]
     pub fn with_retry_code(mut self, code: u16, retry: bool) -> Self {
         self.codes.insert(code, (retry, "with_retry_code"));
