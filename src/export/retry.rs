@@ -14,7 +14,7 @@ use crate::error::BuildError;
 ///
 /// Before the n-th retry in a row it waits a random time between zero and 0.5 s · 2ⁿ⁻¹, at most [the
 /// maximum](Self::with_max_delay). A `Retry-After` of the collector, in seconds or as a date, stands in its place, whatever
-/// the status, up to an hour. A fault of the network is always retried.
+/// the status, from a second up to an hour; a shorter one changes nothing. A fault of the network is always retried.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Whether each is retried, and the setting that said so last.

@@ -75,8 +75,8 @@ impl OpentrackerExporter {
         OpentrackerExporterBuilder::default()
     }
 
-    /// Sends what waits. True once everything that was accepted before the call has left, also if that is nothing; false if
-    /// that took longer than `timeout`.
+    /// Sends what waits. True once everything that was accepted before the call has left, also if that is nothing; false as
+    /// soon as it is clear that events will be left after `timeout`.
     pub fn flush(&self, timeout: Duration) -> bool {
         let sent = self.shared.courier.flush(timeout);
         self.shared.depot.sync().is_ok() && sent

@@ -195,7 +195,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// A client of your own makes the requests. Timeouts and cookies are then its own.
+    /// A client of your own makes the requests. The time for connecting is then its own; the time for a request, and the
+    /// cookies if [`with_cookie_jar`](Self::with_cookie_jar) keeps them, are as set here.
     pub fn with_http_client(mut self, client: impl HttpClient + 'static) -> Self {
         self.transport.client = Some(Arc::new(client));
         self
@@ -353,7 +354,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// Called for each `session.start` that was accepted, before `export()` returns.
+    /// Called when the `session.start` of a session was accepted, once a session, before `export()` returns. Never while events
+    /// do not name their sessions.
     pub fn on_session_start(mut self, callback: impl Fn(&SessionState) + Send + Sync + 'static) -> Self {
         self.hooks.on_session_start = Some(SessionCallback::new(callback));
         self

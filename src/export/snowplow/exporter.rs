@@ -76,7 +76,8 @@ impl SnowplowExporter {
     }
 
     /// Sends what waits, in batches of any size. True once every collector has everything that was accepted before the call,
-    /// also if that is nothing; false if that took longer than `timeout`.
+    /// also if that is nothing; what was dropped since then, and counted, has left, too. False as soon as it is clear that events
+    /// will be left after `timeout`.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.shared.flush(timeout)
     }
