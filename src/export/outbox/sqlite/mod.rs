@@ -7,7 +7,8 @@
 //!   in a table of its own, so that settling one of them does not write the others again.
 //! - The events of a chunk are much alike, so they are packed with LZ4: what the disk has to take in before a commit returns
 //!   is a quarter.
-//! - Nothing that is read is trusted: numbers are range-checked and lengths compared before anything is allocated for them.
+//! - Nothing that is read is trusted: numbers are range-checked and lengths compared before anything is allocated for them,
+//!   and a chunk has a sum, since SQLite takes what a disk gives back for what was written.
 
 mod opening;
 
@@ -231,10 +232,11 @@ fn write(connection: &Connection, commit: &Commit<'_>, body: &mut Vec<u8>) -> ru
     for (number, chunk) in commit.added {
         let body = encode(chunk, body);
         let mut insert = connection.prepare_cached(
-            "INSERT INTO chunk (number, queue, mode, accepted_at, events, bytes, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO chunk (number, queue, mode, accepted_at, events, bytes, sum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         let (events, bytes) = (chunk.events.len() as u64, chunk.bytes.len() as u64);
-        insert.execute(params![number, chunk.queue, chunk.mode, chunk.accepted_at, events, bytes, body])?;
+        let sum = sum(*number, (chunk.queue, chunk.mode, chunk.accepted_at), body);
+        insert.execute(params![number, chunk.queue, chunk.mode, chunk.accepted_at, events, bytes, sum, body])?;
     }
     if commit.state.is_empty() {
         return Ok(());
@@ -285,22 +287,37 @@ fn encode<'a>(chunk: &Chunk, room: &'a mut Vec<u8>) -> &'a [u8] {
     &room[..start + len]
 }
 
-/// Reads a chunk; `None` if it is not there or its lengths do not fit.
+/// Reads a chunk; `None` if it is not there, or is not what was stored.
 fn read(connection: &Connection, number: u64) -> rusqlite::Result<Option<Chunk>> {
     // The lengths are compared before SQLite loads the blob.
     let mut select = connection.prepare_cached(
-        "SELECT queue, mode, accepted_at, events, bytes, body FROM chunk WHERE number = ?1 AND length(body) <= events * 24 + bytes",
+        "SELECT queue, mode, accepted_at, events, bytes, sum, body FROM chunk WHERE number = ?1 AND length(body) <= events * 24 + bytes",
     )?;
     let chunk = select.query_row([number], |row| {
-        let body = row.get_ref(5)?.as_blob().map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Blob, Box::new(error))
+        let body = row.get_ref(6)?.as_blob().map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Blob, Box::new(error))
         })?;
-        let (events, bytes) = decode(body, row.get(3)?, row.get(4)?).unzip();
-        Ok(events
-            .zip(bytes)
-            .map(|(events, bytes)| Ok(Chunk::from_parts(row.get(0)?, row.get(1)?, row.get(2)?, events, bytes))))
+        let (queue, mode, accepted_at) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if row.get::<_, i64>(5)? != sum(number, (queue, mode, accepted_at), body) {
+            return Ok(None);
+        }
+        let decoded = decode(body, row.get(3)?, row.get(4)?);
+        Ok(decoded.map(|(events, bytes)| Chunk::from_parts(queue, mode, accepted_at, events, bytes)))
     });
-    chunk.optional()?.flatten().transpose()
+    Ok(chunk.optional()?.flatten())
+}
+
+/// A sum over what is stored of a chunk, but for the lengths, which the blob has to fit. One byte that has changed would spoil
+/// the whole request: a collector answers 200 and then cannot read it.
+fn sum(number: u64, (queue, mode, accepted_at): (u16, u8, i64), body: &[u8]) -> i64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = body.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let fields = [number, queue.into(), mode.into(), accepted_at.cast_unsigned(), body.len() as u64];
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    // Each step loses nothing of either, so that a change of one word is never taken back.
+    fields.into_iter().chain(words).fold(ODD, |sum, word| (sum ^ word).wrapping_mul(ODD).rotate_left(29)).cast_signed()
 }
 
 fn decode(body: &[u8], events: usize, bytes: usize) -> Option<(Vec<ChunkEvent>, Vec<u8>)> {

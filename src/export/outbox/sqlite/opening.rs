@@ -32,6 +32,7 @@ const SCHEMA: &str = "
         accepted_at INTEGER NOT NULL,
         events INTEGER NOT NULL,
         bytes INTEGER NOT NULL,
+        sum INTEGER NOT NULL,
         body BLOB NOT NULL
     ) STRICT;
     CREATE TABLE settled (number INTEGER PRIMARY KEY, events BLOB NOT NULL) STRICT;

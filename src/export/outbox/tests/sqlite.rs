@@ -316,6 +316,25 @@ fn a_chunk_whose_lengths_do_not_fit_is_given_up_and_the_others_are_sent() {
 }
 
 #[test]
+fn a_chunk_of_which_a_single_byte_has_changed_is_given_up_and_the_others_are_sent() {
+    // An event's id, a byte of the payload, and what stands beside the blob.
+    let changes = [
+        "body = CAST(x'ff' || substr(body, 2) AS BLOB)",
+        "body = CAST(substr(body, 1, 1205) || x'00' || substr(body, 1207) AS BLOB)",
+        "mode = 1",
+        "accepted_at = accepted_at + 1",
+    ];
+    for change in changes {
+        let folder = with_events("byte");
+        tamper(&folder.file(), &format!("UPDATE chunk SET {change} WHERE number = 1"));
+        let (depot, losses) = sqlite(&folder.file());
+        let all: Vec<_> = [numbers(&depot.take(0, &ALL)), numbers(&depot.take(0, &ALL))].concat();
+        assert_eq!(all, (1..=50).chain(101..=120).collect::<Vec<_>>(), "{change}");
+        assert_eq!(losses.read().count(Loss::OutboxError), 50, "{change}");
+    }
+}
+
+#[test]
 fn a_log_cut_short_anywhere_leaves_whole_commits() {
     let folder = Folder::new("cut");
     crash::child("accept", &folder, &[("OTEL_SESSION_FAILPOINT", "after-commit:12")]).unwrap_err();
