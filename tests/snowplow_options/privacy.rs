@@ -228,6 +228,28 @@ fn do_not_track_in_the_environment_drops_everything() {
     assert_eq!(does_not.collector.wait_events(1).len(), 1);
 }
 
+#[cfg(feature = "sqlite")]
+#[test]
+fn do_not_track_in_the_environment_forgets_who_was_known_although_nothing_is_exported() {
+    const NAME: &str = "privacy::do_not_track_in_the_environment_forgets_who_was_known_although_nothing_is_exported";
+    if !alone(NAME, &[("DO_NOT_TRACK", "1")]) {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("b-opts-forgets-{}.db", std::process::id()));
+    let rig = |respects| {
+        let outbox = otel_session::export::Outbox::sqlite(&path);
+        Rig::with(|builder| builder.with_namespace("forgets").with_outbox(outbox).with_do_not_track(respects))
+    };
+    let first = rig(false);
+    first.start(FIRST);
+    first.flush();
+    drop(first);
+    assert!(rig(false).exporter.cross_domain_link().is_some(), "it outlives its exporter");
+    drop(rig(true));
+    assert_eq!(rig(false).exporter.cross_domain_link(), None);
+    std::fs::remove_file(path).unwrap();
+}
+
 /// Runs a test of this program in a process of its own, with these variables; true in that process.
 pub fn alone(test: &str, variables: &[(&str, &str)]) -> bool {
     const CHILD: &str = "SNOWPLOW_TEST_ALONE";

@@ -89,7 +89,7 @@ impl Identity {
         Self { key, used, anything: !rows.is_empty() }
     }
 
-    /// Forgets an identity whose time is over, and notes when this one was used.
+    /// Forgets an identity whose time is over, or whom the environment asks not to track, and notes when this one was used.
     fn keep(self, lifetime: IdentityLifetime, shared: &Shared) {
         if !shared.depot.is_durable() {
             return;
@@ -101,7 +101,7 @@ impl Identity {
             }
             IdentityLifetime::Process | IdentityLifetime::NotPersisted => self.anything,
         };
-        if over {
+        if over || shared.suppressed {
             shared.forget();
         }
         if matches!(lifetime, IdentityLifetime::For(_)) {
