@@ -68,11 +68,15 @@ pub(super) fn write_attributes_as_data(json: &mut Json<'_>, it: &Event<'_, '_>) 
         json.short_text(id, SHORT);
     }
     members(json, &mut first, it, it.session_text.map(|_| semconv::SESSION_ID));
-    if let Source::Log(log) = it.record.source
-        && let Some(body) = log.body().filter(|_| !has_body)
-    {
-        json.fixed_key(&mut first, "body");
-        write_body(json, it, body);
+    match it.record.source {
+        Source::Log(log) if has_body => json.add_cuts(u64::from(log.body().is_some())),
+        Source::Log(log) => {
+            if let Some(body) = log.body() {
+                json.fixed_key(&mut first, "body");
+                write_body(json, it, body);
+            }
+        }
+        Source::Span(_) | Source::Implied => {}
     }
     json.raw(b"}");
 }

@@ -125,7 +125,8 @@ pub enum EventStyle {
     SelfDescribing,
     /// Like [`SelfDescribing`](Self::SelfDescribing), but an event other than the two of a session goes under a schema of its
     /// own name: `iglu:<vendor>/<name>/jsonschema/<version>`, in which every character of the name that a schema's may not
-    /// have is `_`. Its data are the record's attributes. You write these schemas.
+    /// have is `_`. Its data are the record's attributes, with its body as `body` unless an attribute has that name, and with a
+    /// session's id that is no UUID as `session.id`. You write these schemas.
     SchemaPerName {
         /// The vendor of the schemas, of letters, digits, `.`, `-` and `_`.
         vendor: String,

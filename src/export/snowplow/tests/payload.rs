@@ -394,6 +394,16 @@ fn events_can_go_under_a_schema_of_their_name() {
 }
 
 #[test]
+fn a_body_that_gives_way_to_an_attribute_of_its_name_is_counted() {
+    let style = EventStyle::SchemaPerName { vendor: "com.acme".to_owned(), version: "1-0-0".to_owned() };
+    let mut bridge = Bridge::new(MapSettings { style, ..MapSettings::default() });
+    let mut record = with(event_of(A), "body", "the attribute's");
+    record.set_body("the record's".into());
+    assert_eq!(bridge.send_one(record).event.unwrap().1, json!({"body": "the attribute's"}));
+    assert_eq!(bridge.lost(Loss::EventField), 1);
+}
+
+#[test]
 fn structured_events_need_no_schema() {
     let mut bridge = Bridge::new(MapSettings { style: EventStyle::Structured, logs: true, ..MapSettings::default() });
     let ended = with(with(end(A), "otel_session.end.reason", "inactivity"), "otel_session.duration", 12.5);
