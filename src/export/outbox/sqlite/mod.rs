@@ -298,7 +298,7 @@ fn read(connection: &Connection, number: u64) -> rusqlite::Result<Option<Chunk>>
             rusqlite::Error::FromSqlConversionFailure(6, rusqlite::types::Type::Blob, Box::new(error))
         })?;
         let (queue, mode, accepted_at) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if row.get::<_, i64>(5)? != sum(number, (queue, mode, accepted_at), body) {
+        if row.get::<_, i64>(5)? != i64::from(sum(number, (queue, mode, accepted_at), body)) {
             return Ok(None);
         }
         let decoded = decode(body, row.get(3)?, row.get(4)?);
@@ -309,15 +309,14 @@ fn read(connection: &Connection, number: u64) -> rusqlite::Result<Option<Chunk>>
 
 /// A sum over what is stored of a chunk, but for the lengths, which the blob has to fit. One byte that has changed would spoil
 /// the whole request: a collector answers 200 and then cannot read it.
-fn sum(number: u64, (queue, mode, accepted_at): (u16, u8, i64), body: &[u8]) -> i64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = body.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let fields = [number, queue.into(), mode.into(), accepted_at.cast_unsigned(), body.len() as u64];
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    // Each step loses nothing of either, so that a change of one word is never taken back.
-    fields.into_iter().chain(words).fold(ODD, |sum, word| (sum ^ word).wrapping_mul(ODD).rotate_left(29)).cast_signed()
+fn sum(number: u64, (queue, mode, accepted_at): (u16, u8, i64), body: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&number.to_le_bytes());
+    sum.update(&queue.to_le_bytes());
+    sum.update(&[mode]);
+    sum.update(&accepted_at.to_le_bytes());
+    sum.update(body);
+    sum.finalize()
 }
 
 fn decode(body: &[u8], events: usize, bytes: usize) -> Option<(Vec<ChunkEvent>, Vec<u8>)> {
