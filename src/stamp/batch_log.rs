@@ -18,6 +18,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{BatchConfig, BatchLogProcessor, LogBatch, LogExporter, LogProcessor, SdkLogRecord};
 
+use super::failures::Failures;
 use super::gone::Gone;
 use super::nested;
 use super::tally::{Tally, nothing_is_on_its_way};
@@ -37,7 +38,8 @@ const EXPORT_CHUNK: usize = 512;
 impl Sessions {
     /// A batch processor with the SDK's defaults. Every log carries a session id; `session.end` and `session.start` stand
     /// before the first log of the new session in what the exporter gets, even when the queue overflows. Logs that the full
-    /// queue drops are counted ([`Loss::LogQueueFull`], at flush and shutdown).
+    /// queue drops are counted ([`Loss::LogQueueFull`], at flush and shutdown). A flush or shutdown within which an export fails
+    /// is an error.
     pub fn batch_log_processor<E: LogExporter + 'static>(&self, exporter: E) -> SessionBatchLogProcessor {
         self.batch_log_processor_with(exporter, BatchConfig::default())
     }
@@ -72,6 +74,7 @@ pub struct SessionBatchLogProcessor {
 #[derive(Debug, Default)]
 struct Belt {
     tally: Tally,
+    failures: Failures,
     /// A nudge is on its way: more would only take room from logs.
     nudged: AtomicBool,
 }
@@ -142,11 +145,12 @@ impl BatchPipeline {
     fn flush(&self) -> OTelSdkResult {
         // Whatever is on its way may have been exported a moment ago; a flush must find a batch to run for.
         self.belt.nudged.store(false, Ordering::Release);
+        let failed = self.belt.failures.count();
         self.nudge();
         let emitted = self.belt.tally.emitted();
         let flushed = self.inner.force_flush();
         self.count_dropped(&flushed, emitted);
-        flushed
+        flushed.and_then(|()| self.belt.failures.since(failed))
     }
 
     /// Of `emitted` logs, counts those that will not be exported any more, if a flush or a shutdown tells.
@@ -210,12 +214,14 @@ impl LogProcessor for SessionBatchLogProcessor {
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        // Before it leaves, which sends the session's end on its way.
+        let failed = self.pipeline.belt.failures.count();
         let attached = self.pipeline.leave();
         let result = self.pipeline.close(timeout);
         if attached {
             self.pipeline.sessions.core.left(&self.pipeline.queue);
         }
-        result
+        result.and_then(|()| self.pipeline.belt.failures.since(failed))
     }
 
     fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {
@@ -261,6 +267,7 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
             let count = batch.iter().count() as u64;
             let exported = self.inner.export(batch).await;
             self.belt.tally.add_exported(count);
+            self.belt.failures.note(&exported);
             return exported;
         }
         let injected = inject(pending, &batch);
@@ -278,6 +285,7 @@ impl<E: LogExporter> LogExporter for InjectingExporter<E> {
             }
             self.belt.tally.add_exported(lines.len() as u64 - done);
         }
+        self.belt.failures.note(&result);
         result
     }
 
@@ -309,6 +317,7 @@ impl<E: LogExporter> InjectingExporter<E> {
             let lines: Vec<_> = records.iter().map(|record| (record, lifecycle_scope())).collect();
             let exported = futures_executor::block_on(self.inner.export(LogBatch::new(&lines)));
             at_risk.records -= records.len() as u64;
+            self.belt.failures.note(&exported);
             if exported.is_err() {
                 self.sessions.core.losses.add(Loss::LifecycleExport, records.len() as u64);
             }

@@ -1,6 +1,7 @@
 //! Puts ids on signals, and attaches log pipelines to the lifecycle.
 
 mod batch_log;
+mod failures;
 mod first;
 mod gone;
 mod late;

@@ -16,6 +16,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfig, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
+use super::failures::Failures;
 use super::first::Stamper;
 use super::tally::{Tally, nothing_is_on_its_way};
 use crate::activity::{Signal, SignalKind};
@@ -36,7 +37,7 @@ impl Sessions {
 
     /// A batch processor with the SDK's defaults (queue of 2,048 spans, batches of 512 every 5 s, or what `OTEL_BSP_*` say)
     /// whose spans are stamped on the batch thread: the cheapest way. Spans that the full queue drops are counted
-    /// ([`Loss::SpanQueueFull`], at flush and shutdown).
+    /// ([`Loss::SpanQueueFull`], at flush and shutdown). A flush or shutdown within which an export fails is an error.
     pub fn batch_span_processor<E: SpanExporter + 'static>(&self, exporter: E) -> SessionBatchSpanProcessor {
         self.batch_span_processor_with(exporter, BatchConfig::default())
     }
@@ -47,11 +48,16 @@ impl Sessions {
         exporter: E,
         config: BatchConfig,
     ) -> SessionBatchSpanProcessor {
-        let tally = Arc::new(Tally::default());
+        let (tally, failures) = (Arc::new(Tally::default()), Arc::new(Failures::default()));
         let stamper = Arc::new(Stamper::new(&self.core));
-        let exporter = StampingExporter { stamper: stamper.clone(), tally: tally.clone(), inner: exporter };
+        let exporter = StampingExporter {
+            stamper: stamper.clone(),
+            tally: tally.clone(),
+            failures: failures.clone(),
+            inner: exporter,
+        };
         let inner = BatchSpanProcessor::new(exporter, config);
-        SessionBatchSpanProcessor { sessions: self.clone(), stamper, tally, inner }
+        SessionBatchSpanProcessor { sessions: self.clone(), stamper, tally, failures, inner }
     }
 
     /// Notes that a span starts.
@@ -200,18 +206,19 @@ pub struct SessionBatchSpanProcessor {
     sessions: Sessions,
     stamper: Arc<Stamper>,
     tally: Arc<Tally>,
+    failures: Arc<Failures>,
     inner: BatchSpanProcessor,
 }
 
 impl SessionBatchSpanProcessor {
-    /// Counts the spans that will not be exported any more, if a flush or a shutdown tells.
-    fn count_dropped(&self, flush: impl FnOnce(&BatchSpanProcessor) -> OTelSdkResult) -> OTelSdkResult {
-        let ended = self.tally.emitted();
+    /// Flushes, or shuts down: counts the spans that will not be exported any more, and tells of an export that failed.
+    fn finish(&self, flush: impl FnOnce(&BatchSpanProcessor) -> OTelSdkResult) -> OTelSdkResult {
+        let (ended, failed) = (self.tally.emitted(), self.failures.count());
         let flushed = flush(&self.inner);
         if nothing_is_on_its_way(&flushed) {
             self.sessions.core.losses.add(Loss::SpanQueueFull, self.tally.newly_missing(ended));
         }
-        flushed
+        flushed.and_then(|()| self.failures.since(failed))
     }
 }
 
@@ -231,11 +238,11 @@ impl SpanProcessor for SessionBatchSpanProcessor {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.count_dropped(BatchSpanProcessor::force_flush)
+        self.finish(BatchSpanProcessor::force_flush)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.count_dropped(|inner| inner.shutdown_with_timeout(timeout))
+        self.finish(|inner| inner.shutdown_with_timeout(timeout))
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -249,6 +256,7 @@ impl SpanProcessor for SessionBatchSpanProcessor {
 struct StampingExporter<E> {
     stamper: Arc<Stamper>,
     tally: Arc<Tally>,
+    failures: Arc<Failures>,
     inner: E,
 }
 
@@ -260,6 +268,7 @@ impl<E: SpanExporter> SpanExporter for StampingExporter<E> {
         }
         let exported = self.inner.export(batch).await;
         self.tally.add_exported(count);
+        self.failures.note(&exported);
         exported
     }
 

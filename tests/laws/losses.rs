@@ -73,6 +73,33 @@ fn law_11_spans_that_an_exporter_refused_did_not_find_the_queue_full() {
     assert_eq!(rig.sessions.losses().count(Loss::SpanQueueFull), 0);
 }
 
+#[test]
+fn law_11_a_flush_or_a_shutdown_within_which_an_export_fails_is_an_error() {
+    use opentelemetry::logs::LoggerProvider as _;
+    use opentelemetry::trace::{Span as _, TracerProvider as _};
+    let rig = Rig::new();
+    let tracers = tracers_of(rig.sessions.batch_span_processor(Fails));
+    start_span(&tracers.tracer("test"), "span", epoch()).end();
+    let ended = tracers.shutdown();
+    assert!(format!("{ended:?}").contains("refused"), "{ended:?}");
+
+    let refuses = |text: &'static str| {
+        let exporter = Hooked::new(move |_, record| record.body() != Some(&text.into()));
+        let loggers = Kind::Batch.loggers(&otel_session::Sessions::builder().build().unwrap(), exporter);
+        emit(&loggers.logger("test"), "log", None);
+        loggers
+    };
+    // The end of the session goes out as its exporter shuts down.
+    for refused in ["log", "session ended"] {
+        let ended = refuses(refused).shutdown();
+        assert!(format!("{ended:?}").contains("refused"), "{refused}: {ended:?}");
+    }
+    let flushed = refuses("log").force_flush();
+    assert!(format!("{flushed:?}").contains("refused"), "{flushed:?}");
+    let loggers = refuses("nothing");
+    assert!(loggers.force_flush().is_ok() && loggers.shutdown().is_ok());
+}
+
 /// A span exporter that panics.
 #[derive(Debug)]
 struct Panics;

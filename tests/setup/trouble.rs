@@ -27,6 +27,15 @@ fn an_endpoint_that_cannot_be_reached_is_told_once_a_signal_and_its_losses_are_c
 }
 
 #[test]
+fn a_shutdown_tells_of_each_signal_that_could_not_be_exported() {
+    let endpoint = endpoint_of(&TcpListener::bind("127.0.0.1:0").unwrap());
+    for (other, signal) in [("OTEL_LOGS_EXPORTER", "spans: "), ("OTEL_TRACES_EXPORTER", "logs: ")] {
+        let told = child("no runtime", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), (other, "none")]);
+        assert!(told.value("shutdown").contains(signal), "{}", told.value("shutdown"));
+    }
+}
+
+#[test]
 fn what_the_sdk_says_of_each_batch_of_an_outage_is_not_told_again() {
     let told = child("what the SDK says", &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_LOGS_EXPORTER", "none")]);
     assert!(!told.stderr.contains("said for a batch"), "{}", told.stderr);
