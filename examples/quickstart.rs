@@ -97,23 +97,23 @@ async fn shelf() -> String {
 #[tracing::instrument]
 async fn buy(Path(item): Path<String>) -> StatusCode {
     if !SHELF.contains(&item.as_str()) {
-        tracing::warn!("asked for what there is not");
+        tracing::warn!(name: "shop.missed", "asked for what there is not");
         return StatusCode::NOT_FOUND;
     }
     pack(&item).await;
-    tracing::info!(item, "sold");
+    tracing::info!(name: "shop.sold", item, "sold");
     StatusCode::OK
 }
 
 #[tracing::instrument]
 async fn pack(item: &str) {
     pause(2).await;
-    tracing::info!("packed");
+    tracing::info!(name: "shop.packed", "packed");
 }
 
 async fn stock_taking() {
     for item in SHELF {
-        tracing::info!(item, "counted");
+        tracing::info!(name: "shop.counted", item, "counted");
     }
 }
 

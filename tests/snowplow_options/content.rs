@@ -350,6 +350,23 @@ fn plain_logs_are_sent_only_when_they_are_asked_for() {
 }
 
 #[test]
+fn an_event_of_tracing_is_a_plain_log_unless_it_is_given_a_name() {
+    use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    let rig = Rig::new();
+    let subscriber = tracing_subscriber::registry().with(OpenTelemetryTracingBridge::new(&rig.loggers));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(session.id = FIRST, "tracing names it after its line");
+        tracing::info!(name: "log event", { session.id = FIRST }, "as a record of the log crate is named");
+        tracing::info!(name: "checkout", { session.id = FIRST }, "paid");
+    });
+    rig.flush();
+    let events = rig.collector.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].own().1["name"], "checkout");
+}
+
+#[test]
 fn a_filter_and_a_mapping_may_call_the_exporter() {
     let exporter: Arc<OnceLock<SnowplowExporter>> = Arc::default();
     let (of_filter, of_mapping) = (Arc::clone(&exporter), Arc::clone(&exporter));

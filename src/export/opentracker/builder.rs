@@ -157,7 +157,8 @@ impl OpentrackerExporterBuilder {
         self
     }
 
-    /// Whether plain logs (records without an event name) are sent, too. Default: no. Their title is the beginning of their
+    /// Whether plain logs are sent, too: records without an event name, and those of `tracing` that are only named after
+    /// their line (`info!(..)` without `name:`) or `log event`. Default: no. Their title is the beginning of their
     /// body.
     pub fn with_logs(mut self, logs: bool) -> Self {
         self.content.logs = logs;

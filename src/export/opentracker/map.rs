@@ -18,6 +18,7 @@ use super::properties::{MAX_TITLE_BYTES, Origin, Properties};
 use super::query::Query;
 use super::value::{Text, beginning, cut, text_of};
 use crate::clock::to_nanos;
+use crate::export::event_name::event_name;
 use crate::semconv::{EVENT_SESSION_END, EVENT_SESSION_START, SESSION_ID, USER_ID};
 use crate::telemetry::{Loss, LossCounters};
 
@@ -239,7 +240,7 @@ impl<'a> Read<'a> {
             Some(AnyValue::Map(map)) => map.iter().map(|(key, value)| (key.as_str(), value)).collect(),
             _ => BTreeMap::new(),
         };
-        let own = record.event_name().filter(|name| !name.trim().is_empty());
+        let own = event_name(record).filter(|name| !name.trim().is_empty());
         let by_attribute = || match attribute(record, EVENT_NAME) {
             Some(AnyValue::String(name)) if !name.as_str().trim().is_empty() => Some(name.as_str()),
             _ => None,

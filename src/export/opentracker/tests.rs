@@ -316,6 +316,8 @@ fn plain_logs_are_sent_only_if_asked_for() {
     let mut plain = logger().create_log_record();
     plain.set_body("a log".into());
     assert!(sent(&mapper, &plain).is_none());
+    // `tracing` names what nobody gave a name.
+    assert!(sent(&mapper, &in_session("event src/main.rs:7", &[])).is_none());
     assert!(sent(&mapper, &in_session("an event", &[])).is_some());
     assert_eq!(mapper.losses.read().total(), 0, "it was not wanted, so nothing is lost");
 }

@@ -174,7 +174,8 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// Whether logs without an event name become events; off by default.
+    /// Whether logs without an event name become events, and those of `tracing` that are only named after their line
+    /// (`info!(..)` without `name:`) or `log event`; off by default.
     pub fn with_logs(mut self, logs: bool) -> Self {
         self.content.logs = logs;
         self

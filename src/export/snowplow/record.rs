@@ -14,6 +14,7 @@ use super::fields::Field;
 use super::ids::dashed;
 use super::names;
 use super::shapes::{ReadyText, Shapes};
+use crate::export::event_name::event_name;
 use crate::{clock, semconv};
 
 /// What a record is.
@@ -113,7 +114,7 @@ impl<'a> Record<'a> {
         let (mut known, mut duplicates) =
             Known::read_as_of_late(record.event_name().unwrap_or(""), attributes, reading, rest);
         known.read_body(record.body());
-        let name = record.event_name().filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
+        let name = event_name(record).filter(|name| !name.is_empty()).or(known.event_name).unwrap_or("");
         duplicates += known.leave_other_name(name, attributes(), rest);
         let kind = match name {
             "" => Kind::Log,
