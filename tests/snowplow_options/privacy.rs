@@ -111,6 +111,24 @@ fn anonymity_is_switched_while_running_and_the_session_goes_on() {
 }
 
 #[test]
+fn what_was_emitted_in_anonymity_stays_anonymous_if_it_is_flushed_before_that_ends() {
+    let rig = Rig::new();
+    let batches = SdkLoggerProvider::builder().with_batch_exporter(rig.exporter.clone()).build();
+    let (logger, exporter) = (batches.logger("shop"), &rig.exporter);
+    for anonymity in [Anonymity::full(), Anonymity::off(), Anonymity::full()] {
+        batches.force_flush().unwrap();
+        exporter.set_anonymous(anonymity);
+        let mut record = logger.create_log_record();
+        record.set_event_name("checkout");
+        record.add_attribute("session.id", FIRST);
+        logger.emit(record);
+    }
+    batches.force_flush().unwrap();
+    let told: Vec<_> = rig.collector.wait_events(3).iter().map(|event| event.text("sid").is_some()).collect();
+    assert_eq!(told, [false, true, false]);
+}
+
+#[test]
 fn without_storage_anonymous_session_tracking_is_full_anonymity() {
     let rig = Rig::with(|builder| {
         builder.with_state_storage(StateStorage::None).with_anonymity(Anonymity::with_session_tracking())

@@ -113,7 +113,8 @@ impl OpentrackerExporter {
         telemetry::observe(meter, &self.shared.losses);
     }
 
-    /// Changes what is said of the user, for the batches to come. What was accepted before is sent as it was accepted.
+    /// Changes what is said of the user, for the batches to come: also for what was emitted before and waits in the queue of the
+    /// SDK. Call `force_flush()` of the logger provider first. What was accepted before is sent as it was accepted.
     pub fn set_anonymous(&self, anonymity: Anonymity) {
         self.shared.anonymity.store(anonymity.to_number(), Ordering::Release);
     }

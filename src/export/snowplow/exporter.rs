@@ -106,7 +106,8 @@ impl SnowplowExporter {
         telemetry::observe(meter, &self.shared.losses);
     }
 
-    /// Changes what is said of the user, for the batches to come.
+    /// Changes what is said of the user, for the batches to come: also for what was emitted before and waits in the queue of the
+    /// SDK. Call `force_flush()` of the logger provider first.
     pub fn set_anonymous(&self, anonymity: Anonymity) {
         let anonymity = self.shared.possible(anonymity);
         let mut intake = self.shared.intake.lock();
@@ -115,7 +116,7 @@ impl SnowplowExporter {
     }
 
     /// As long as it is set, everything is dropped; setting it forgets users and sessions. What was accepted before is still
-    /// delivered.
+    /// delivered. It counts for batches, as [`set_anonymous`](Self::set_anonymous) does.
     pub fn set_opt_out(&self, opt_out: bool) {
         self.shared.opted_out.store(opt_out, Ordering::Release);
         if opt_out {
@@ -123,7 +124,8 @@ impl SnowplowExporter {
         }
     }
 
-    /// Changes the fields for records that do not carry them, for the batches to come.
+    /// Changes the fields for records that do not carry them, for the batches to come, as
+    /// [`set_anonymous`](Self::set_anonymous) does.
     ///
     /// # Errors
     /// When a field is too long or none that Snowplow takes.
