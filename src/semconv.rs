@@ -148,7 +148,7 @@ pub mod loss_reason {
     pub const OUTBOX_FULL: &str = "outbox_full";
     /// An event was dropped because it waited in the outbox of a bridge for longer than the age limit.
     pub const OUTBOX_AGE: &str = "outbox_age";
-    /// An event was not accepted because the outbox of a bridge could not store it.
+    /// An event was not accepted because the outbox of a bridge could not store it, or its bridge had shut down.
     pub const OUTBOX_ERROR: &str = "outbox_error";
     /// An event was dropped because it alone is larger than a request may be.
     pub const EVENT_TOO_LARGE: &str = "event_too_large";

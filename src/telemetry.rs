@@ -58,7 +58,8 @@ pub enum Loss {
     OutboxFull,
     /// An event was dropped because it waited in the outbox of a bridge for longer than the age limit.
     OutboxAge,
-    /// An event was not accepted because the outbox of a bridge could not store it; `export()` returned an error.
+    /// An event was not accepted because the outbox of a bridge could not store it, or its bridge had shut down; `export()`
+    /// returned an error.
     OutboxError,
     /// An event was dropped because it alone is larger than a request may be: by our own limit, or by a 413 of the collector.
     EventTooLarge,

@@ -328,7 +328,12 @@ fn a_shutdown_reports_what_is_left_and_nothing_is_accepted_after_it() {
     let report = exporter.shutdown(Duration::from_millis(20));
     assert_eq!((report.delivered, report.pending), (0, 2));
     assert_eq!(report.dropped.count(Loss::EventUndelivered), 2);
+    let lost = || exporter.losses().count(Loss::OutboxError);
+    assert!(export(&exporter, &[visit("s", &[]), visit("s", &[])]).is_err());
+    assert_eq!(lost(), 2);
+    exporter.set_opt_out(true);
     assert!(export(&exporter, &[visit("s", &[])]).is_err());
+    assert_eq!(lost(), 2, "it was not wanted");
     assert_eq!(exporter.shutdown(Duration::ZERO).pending, 2, "once more is fine");
 }
 

@@ -282,7 +282,12 @@ fn a_shutdown_drains_and_says_what_is_left() {
     assert_eq!((report.delivered, report.pending, report.dropped.total()), (3, 0, 0));
     assert_eq!(report.collectors[0].endpoint, rig.collector.url());
     rig.named(FIRST);
+    rig.emit("", Some(FIRST), [], None);
     assert_eq!(rig.exporter.pending(), 0);
+    assert_eq!(rig.exporter.losses().to_string(), "outbox_error: 1", "a plain log was not wanted");
+    rig.exporter.set_opt_out(true);
+    rig.named(FIRST);
+    assert_eq!(rig.exporter.losses().total(), 1, "nor is anything by now");
     let unreachable = Rig::on(Recorder::status(500), |builder| builder);
     unreachable.start(FIRST);
     let report = unreachable.exporter.shutdown(Duration::from_millis(50));

@@ -82,7 +82,8 @@ impl OpentrackerExporter {
         self.shared.depot.sync().is_ok() && sent
     }
 
-    /// Accepts nothing more, sends what waits for at most `timeout`, and says what became of everything. What is then left
+    /// Accepts nothing more (what still comes is counted as [`Loss::OutboxError`](crate::Loss::OutboxError)), sends what waits
+    /// for at most `timeout`, and says what became of everything. What is then left
     /// stays in a durable outbox; what is left in memory is counted as
     /// [`Loss::EventUndelivered`](crate::Loss::EventUndelivered).
     pub fn shutdown(&self, timeout: Duration) -> ExportReport {
@@ -165,14 +166,12 @@ impl LogExporter for OpentrackerExporter {
 impl Shared {
     /// Maps a batch and commits it to the outbox: all of it, or nothing.
     fn accept(&self, batch: &LogBatch<'_>, resource: &Resource) -> OTelSdkResult {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
         // Hooks and our own warning may log: that is no activity, and does not come back here.
         let _quiet = Context::enter_telemetry_suppressed_scope();
         if self.is_out() {
-            return Ok(());
+            return if self.closed.load(Ordering::Acquire) { Err(OTelSdkError::AlreadyShutdown) } else { Ok(()) };
         }
+        // Also after a shutdown: only what is mapped can be counted, which the outbox does as it refuses it.
         let _expected = self.depot.expect();
         let now = self.source.moment().wall;
         let anonymity = Anonymity::from_number(self.anonymity.load(Ordering::Acquire));

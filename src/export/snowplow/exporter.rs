@@ -82,7 +82,8 @@ impl SnowplowExporter {
         self.shared.flush(timeout)
     }
 
-    /// Accepts nothing more, sends what waits for at most `timeout`, and says what became of everything. What is then left
+    /// Accepts nothing more (what still comes is counted as [`Loss::OutboxError`](crate::Loss::OutboxError)), sends what waits
+    /// for at most `timeout`, and says what became of everything. What is then left
     /// stays in a durable outbox, whose file is closed; what is left in memory is counted as
     /// [`Loss::EventUndelivered`](crate::Loss::EventUndelivered).
     pub fn shutdown(&self, timeout: Duration) -> ExportReport {
@@ -274,12 +275,12 @@ impl Shared {
         decide: impl FnOnce(&Decider) -> Decisions,
         map: impl FnOnce(&mut Mapper, Decisions, Moment, &mut Mapped),
     ) -> OTelSdkResult {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
         // Hooks and callbacks may log and make spans: that is no activity, and does not come back here.
         let _quiet = Context::enter_telemetry_suppressed_scope();
         if self.is_out() {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(OTelSdkError::AlreadyShutdown);
+            }
             if !self.forgotten.swap(true, Ordering::AcqRel) {
                 self.forget();
             } else {
@@ -287,6 +288,7 @@ impl Shared {
             }
             return Ok(());
         }
+        // Also after a shutdown: only what is mapped can be counted, which the outbox does as it refuses it.
         self.forgotten.store(false, Ordering::Release);
         let expected = self.depot.expect();
         let decisions = decide(&self.decider);
