@@ -164,6 +164,7 @@ impl<R: Paired> State<R> {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::sync::mpsc;
 
     impl Paired for (bool, u32) {
         fn is_start(&self) -> bool {
@@ -217,5 +218,55 @@ mod tests {
         let inner = RefCell::new(None);
         queue.publish(None, |_| *inner.borrow_mut() = Some(queue.publish(Some(1), |_| {})));
         assert_eq!(inner.into_inner(), Some(Turn::Refused));
+    }
+
+    #[test]
+    fn who_waits_for_one_record_does_not_wait_for_the_end_of_the_turn() {
+        let queue = Queue::new(8);
+        (1..=3).for_each(|number| _ = queue.push(number, (number % 2 == 1, 0)));
+        let queue = &queue;
+        std::thread::scope(|scope| {
+            let (entered, has_entered) = mpsc::channel();
+            let (let_go, go) = mpsc::channel();
+            let turn = scope.spawn(move || {
+                queue.publish(None, |record| {
+                    entered.send(record).unwrap();
+                    go.recv().unwrap();
+                })
+            });
+            has_entered.recv().unwrap();
+            let waiter = scope.spawn(move || queue.publish(Some(1), |_| panic!("it is not its turn")));
+            while queue.state.lock().waiting == 0 {
+                std::thread::yield_now();
+            }
+            let_go.send(()).unwrap();
+            // The second record is on its way, and will be until the waiter has gone.
+            has_entered.recv().unwrap();
+            assert_eq!(waiter.join().unwrap(), Turn::Taken);
+            assert_eq!(queue.state.lock().waiting, 0);
+            let_go.send(()).unwrap();
+            let_go.send(()).unwrap();
+            assert_eq!(turn.join().unwrap(), Turn::Taken);
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_full_queue_has_dropped() {
+        let queue = Queue::new(2);
+        (1..=4).for_each(|number| _ = queue.push(number, (number % 2 == 1, 0)));
+        assert_eq!(drained(&queue, Some(2)), []);
+        assert!(queue.is_published(2) && !queue.is_published(3));
+        assert_eq!(queue.pending(), Some(4));
+        assert_eq!(drained(&queue, None).len(), 2);
+        assert_eq!(queue.pending(), None);
+    }
+
+    #[test]
+    fn what_needs_no_more_care_is_not_taken_back() {
+        let queue = Queue::<(bool, u32)>::new(2);
+        queue.mark_published(3);
+        assert!(queue.is_published(3) && !queue.is_published(4));
+        queue.mark_published(2);
+        assert!(queue.is_published(3));
     }
 }
