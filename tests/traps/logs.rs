@@ -363,6 +363,27 @@ fn p_a_simple_exporter_that_flushes_its_own_pipeline_does_not_wait_for_itself() 
     });
 }
 
+#[test]
+fn p_a_processor_that_flushes_its_own_pipeline_for_each_record_does_not_wait_for_itself() {
+    returns("a processor that flushes itself", || {
+        let (_, sessions) = bare();
+        let own: Arc<OnceLock<SdkLoggerProvider>> = Arc::default();
+        let (provider, flushed) = (own.clone(), Arc::new(Mutex::new(Vec::new())));
+        let results = flushed.clone();
+        let hook = Hook::new(move |_: &SdkLogRecord| {
+            // In no suppressed scope: nobody exports yet.
+            results.lock().unwrap().push(provider.get().unwrap().force_flush());
+        });
+        let probe = LogProbe { hook, ..LogProbe::default() };
+        own.set(provider_of(sessions.log_processor(probe.clone()))).unwrap();
+        emit(&own.get().unwrap().logger("test"), "log", None);
+        let events: Vec<_> = probe.lines().iter().map(|line| line.event).collect();
+        assert_eq!(events, [Some("session.start"), None]);
+        assert!(flushed.lock().unwrap().iter().all(Result::is_ok), "{flushed:?}");
+        assert_eq!(flushed.lock().unwrap().len(), 2);
+    });
+}
+
 /// A log processor that notes for each record whether it comes in a suppressed scope.
 #[derive(Debug, Clone, Default)]
 struct Suppressed(Arc<Mutex<Vec<Seen>>>);
