@@ -19,10 +19,10 @@ use opentelemetry::logs::AnyValue;
 /// | span | scope, else `span` | name | status message | the same | milliseconds |
 pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<StructuredEvent> {
     match it.content {
-        MappedEvent::Structured(event) if is_complete(event) => return Some(event.clone()),
-        MappedEvent::Structured(event) => return Some(completed(event, &usual(it))),
-        MappedEvent::SelfDescribing(_) => return None,
-        MappedEvent::Usual | MappedEvent::Skip if settings.style != EventStyle::Structured => return None,
+        MappedEvent::Structured(event) if is_complete(event) => Some(event.clone()),
+        MappedEvent::Structured(event) => Some(completed(event, &usual(it))),
+        MappedEvent::SelfDescribing(_) => None,
+        MappedEvent::Usual | MappedEvent::Skip if settings.style != EventStyle::Structured => None,
         MappedEvent::Usual | MappedEvent::Skip => Some(usual(it)),
     }
 }
