@@ -121,6 +121,9 @@ impl Queue {
     /// Puts as many parcels together as are wanted, and names the first chunks whose payload has to be read for more.
     /// `read` holds payloads that were read for this call.
     pub(super) fn pick(&self, want: &Want, read: &HashMap<u64, Arc<Chunk>>) -> Picked {
+        if self.forsaken {
+            return Picked::default();
+        }
         let blocked = if want.one_per_lane { self.blocked.known() } else { None };
         self.pick_behind(blocked, want, read)
     }

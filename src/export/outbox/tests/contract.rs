@@ -287,6 +287,18 @@ fn what_was_counted_as_lost_at_the_end_is_not_counted_as_anything_else() {
 }
 
 #[test]
+fn what_was_counted_as_lost_at_the_end_is_not_sent_any_more() {
+    let (depot, losses) = start(Outbox::memory());
+    depot.accept(vec![fresh(0, 1..=5)], Vec::new()).unwrap();
+    let taken = depot.take(0, &Want { max_events: 2, ..ALL });
+    depot.forsake(0);
+    assert_eq!(depot.take(0, &ALL).len(), 0, "by a thread that has not seen that its time is over");
+    depot.settle(0, &tickets(&taken), Outcome::Again);
+    assert_eq!(depot.take(0, &ALL).len(), 0);
+    assert_eq!((depot.pending(0).events, losses.read().total()), (5, 5));
+}
+
+#[test]
 fn a_chunk_for_a_collector_that_does_not_exist_is_an_error_and_changes_nothing() {
     each(|kind, outbox| {
         let (depot, losses) = start(outbox());
