@@ -108,8 +108,11 @@ impl Queue {
         self.entries.front().map(|entry| entry.number)
     }
 
+    /// The first chunk of which anything is not in flight. What is about to be dropped may stay after all, and must not have
+    /// been passed over then.
     pub(super) fn first_waiting(&self) -> Option<(u64, i64)> {
-        self.entries.iter().find(|entry| entry.free().any()).map(|entry| (entry.number, entry.born))
+        let mut waiting = self.entries.iter().filter(|entry| entry.left().without(entry.flight).any());
+        waiting.next().map(|entry| (entry.number, entry.born))
     }
 
     pub(super) fn push(&mut self, entry: Entry) {

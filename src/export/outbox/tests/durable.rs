@@ -356,6 +356,22 @@ fn a_commit_under_way_keeps_nobody_from_taking_and_settling() {
     }
 }
 
+#[test]
+fn what_may_stay_after_all_is_the_first_that_waits() {
+    let shelf = Shelf::default();
+    let (depot, _) = open(Outbox::custom(shelf.clone()).with_max_events(10), &SystemClock.into_source());
+    depot.accept(vec![fresh(0, 0..4)], Vec::new()).unwrap();
+    depot.accept(vec![fresh(0, 4..10)], Vec::new()).unwrap();
+    let first = depot.first_waiting(0);
+    let worker = Arc::downgrade(&depot);
+    // Who is to wake the delivery thread must know that it has been waiting for this one, and not for those behind it.
+    shelf.meanwhile(move || assert_eq!(worker.upgrade().unwrap().first_waiting(0), first));
+    shelf.has(Some(Trouble::Commits));
+    let refused = depot.accept(vec![fresh(0, 10..14)], Vec::new()).unwrap_err().to_string();
+    assert!(refused.contains("no room"), "{refused}");
+    assert_eq!(depot.first_waiting(0), first);
+}
+
 /// A store that says this of itself when it is opened.
 #[derive(Debug)]
 struct Says(Opened);
