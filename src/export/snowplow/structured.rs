@@ -29,19 +29,24 @@ pub(super) fn of(it: &Event<'_, '_>, settings: &MapSettings) -> Option<Structure
 
 /// Whether a mapping's event has what no pipeline does without.
 fn is_complete(event: &StructuredEvent) -> bool {
-    !event.category.trim().is_empty() && !event.action.trim().is_empty()
+    !is_blank(&event.category) && !is_blank(&event.action)
+}
+
+/// Whether nothing of a text can be seen: control characters are written as blanks.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|char| char.is_whitespace() || char.is_ascii_control())
 }
 
 /// A mapping's event with what it lacks as it usually is.
 fn completed(event: &StructuredEvent, usual: &StructuredEvent) -> StructuredEvent {
-    let or = |text: &str, usual: &str| if text.trim().is_empty() { usual.to_owned() } else { text.to_owned() };
+    let or = |text: &str, usual: &str| if is_blank(text) { usual.to_owned() } else { text.to_owned() };
     let (category, action) = (or(&event.category, &usual.category), or(&event.action, &usual.action));
     StructuredEvent { category, action, ..event.clone() }
 }
 
 fn usual(it: &Event<'_, '_>) -> StructuredEvent {
     let record = it.record;
-    let scope = |or: &str| if record.scope.name().is_empty() { or.to_owned() } else { record.scope.name().to_owned() };
+    let scope = |or: &str| if is_blank(record.scope.name()) { or.to_owned() } else { record.scope.name().to_owned() };
     let (category, fallback) = match record.kind {
         Kind::SessionStart | Kind::SessionEnd => ("session".to_owned(), record.name),
         Kind::Event => (scope("event"), "event"),
@@ -53,7 +58,7 @@ fn usual(it: &Event<'_, '_>) -> StructuredEvent {
     let (mut label, mut value) = (None, None);
     match record.source {
         Source::Log(log) => {
-            let said = log.severity_text().filter(|text| !text.is_empty());
+            let said = log.severity_text().filter(|text| !is_blank(text));
             severity = said.or_else(|| log.severity_number().map(|severity| severity.name()));
             body = match log.body() {
                 Some(AnyValue::String(text)) => Some(text.as_str()).filter(|text| !text.is_empty()),
@@ -77,7 +82,7 @@ fn usual(it: &Event<'_, '_>) -> StructuredEvent {
     }
     let action = match record.kind {
         Kind::Log => severity.unwrap_or(fallback),
-        _ if record.name.trim().is_empty() => fallback,
+        _ if is_blank(record.name) => fallback,
         _ => record.name,
     };
     StructuredEvent {

@@ -56,7 +56,7 @@ fn a_mapping_makes_other_events_of_records_also_of_plain_logs() {
 #[test]
 fn a_structured_event_without_category_or_action_gets_the_usual_one() {
     let mut bridge = Bridge::new(mapping(|it| {
-        let (category, action) = if it.name() == Some("cart.add") { (" ", "add") } else { ("shop", "") };
+        let (category, action) = if it.name() == Some("cart.add") { ("\u{1} ", "add") } else { ("shop", "") };
         Mapping::structured(StructuredEvent::new(category, action).with_label("mine"))
     }));
     let sent = bridge.send(&[event_of(A), start(B, None), record(None, [("session.id", A.into())])]);

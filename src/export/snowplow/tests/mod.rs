@@ -70,8 +70,11 @@ impl Bridge {
 
     /// Maps records; whether the outbox takes them is for the caller to say.
     fn try_send(&mut self, records: &[SdkLogRecord]) -> Vec<Payload> {
-        let scope = InstrumentationScope::builder("shop.cart").with_version("2.0").build();
-        let borrowed: Vec<_> = records.iter().map(|record| (record, &scope)).collect();
+        self.try_send_from(&InstrumentationScope::builder("shop.cart").with_version("2.0").build(), records)
+    }
+
+    fn try_send_from(&mut self, scope: &InstrumentationScope, records: &[SdkLogRecord]) -> Vec<Payload> {
+        let borrowed: Vec<_> = records.iter().map(|record| (record, scope)).collect();
         let decisions = self.mapper.decider().logs(&LogBatch::new(&borrowed), &self.resource);
         self.mapper.map_logs(&LogBatch::new(&borrowed), decisions, &self.resource, now(), &mut self.mapped);
         self.payloads()

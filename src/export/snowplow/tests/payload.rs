@@ -439,3 +439,17 @@ fn a_structured_event_does_without_texts_that_are_empty() {
     assert_eq!(fields(1), [Some("log"), None]);
     assert_eq!(fields(2), [Some("cart.add"), Some("WARN")]);
 }
+
+#[test]
+fn what_is_blank_is_no_category_and_no_action() {
+    let mut bridge = Bridge::new(MapSettings { style: EventStyle::Structured, logs: true, ..MapSettings::default() });
+    let mut blank = record(None, []);
+    blank.set_severity_text(" ");
+    let mut named = event([]);
+    named.set_event_name("\u{1}");
+    let scope = InstrumentationScope::builder("\t").build();
+    let sent = bridge.try_send_from(&scope, &[blank, named]);
+    let fields = |index: usize| ["se_ca", "se_ac"].map(|key: &str| sent[index].field(key));
+    assert_eq!(fields(0), [Some("log"), Some("log")]);
+    assert_eq!(fields(1), [Some("event"), Some("event")]);
+}
