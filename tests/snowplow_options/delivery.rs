@@ -275,6 +275,34 @@ fn callbacks_tell_what_arrived_and_what_failed() {
 }
 
 #[test]
+fn exporters_with_a_meter_each_export_their_own_losses() {
+    use opentelemetry::metrics::MeterProvider as _;
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+
+    let exporter = InMemoryMetricExporter::default();
+    let meters = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let _rigs = [("some", 3), ("other", 1)].map(|(name, losses)| {
+        let rig = Rig::new();
+        rig.exporter.observe(&meters.meter(name));
+        (0..losses).for_each(|_| rig.emit("session.start", None, [], None));
+        assert_eq!(rig.exporter.losses().total(), losses);
+        rig
+    });
+    meters.force_flush().unwrap();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let told = finished.iter().flat_map(|metrics| metrics.scope_metrics()).flat_map(|scope| {
+        scope.metrics().map(|metric| {
+            let AggregatedMetrics::U64(MetricData::Sum(sum)) = metric.data() else { panic!("{metric:?}") };
+            (scope.scope().name().to_owned(), sum.data_points().map(|point| point.value()).collect::<Vec<_>>())
+        })
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_unstable();
+    assert_eq!(told, [("other".to_owned(), vec![1]), ("some".to_owned(), vec![3])]);
+}
+
+#[test]
 fn a_shutdown_drains_and_says_what_is_left() {
     let rig = Rig::with(batches(100));
     (0..3).for_each(|_| rig.named(FIRST));

@@ -109,7 +109,9 @@ impl OpentrackerExporter {
         self.shared.losses.read()
     }
 
-    /// Exports the losses as the observable counter `otel_session.losses`.
+    /// Exports the losses as the observable counter `otel_session.losses`. Give it a meter of its own, such as
+    /// `provider.meter("otel_session.opentracker")`: of several such counters in one scope, other exporters' or that of
+    /// [`Sessions`](crate::Sessions) (`otel_session`), the SDK keeps the value that was observed last.
     pub fn observe(&self, meter: &Meter) {
         telemetry::observe(meter, &self.shared.losses);
     }
