@@ -287,6 +287,20 @@ fn what_was_counted_as_lost_at_the_end_is_not_counted_as_anything_else() {
 }
 
 #[test]
+fn bytes_wait_until_all_of_their_chunk_is_in_flight() {
+    each(|kind, outbox| {
+        let (depot, _) = start(outbox());
+        depot.accept(vec![fresh(0, 1..=5), fresh(0, 6..=8)], Vec::new()).unwrap();
+        let waiting = [3, 2, 3].map(|events| {
+            let waiting = depot.payload(0);
+            depot.take(0, &Want { max_events: events, ..ALL });
+            waiting
+        });
+        assert_eq!((waiting, depot.payload(0)), ([80, 80, 30], 0), "{kind}");
+    });
+}
+
+#[test]
 fn what_was_counted_as_lost_at_the_end_is_not_sent_any_more() {
     let (depot, losses) = start(Outbox::memory());
     depot.accept(vec![fresh(0, 1..=5)], Vec::new()).unwrap();
