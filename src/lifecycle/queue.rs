@@ -222,6 +222,13 @@ mod tests {
 
     #[test]
     fn who_waits_for_one_record_does_not_wait_for_the_end_of_the_turn() {
+        // A machine that has other things to do may let the time of a wait pass.
+        assert!((0..20).any(|_| is_told_of_one_record_of_three()));
+    }
+
+    /// Whether who waits for the first one has it before it looks again by itself.
+    fn is_told_of_one_record_of_three() -> bool {
+        let now = || crate::clock::Source::System.moment().boot;
         let queue = Queue::new(8);
         (1..=3).for_each(|number| _ = queue.push(number, (number % 2 == 1, 0)));
         let queue = &queue;
@@ -235,19 +242,22 @@ mod tests {
                 })
             });
             has_entered.recv().unwrap();
+            let since = now();
             let waiter = scope.spawn(move || queue.publish(Some(1), |_| panic!("it is not its turn")));
-            while queue.state.lock().waiting == 0 {
+            while queue.state.lock().waiting == 0 && !waiter.is_finished() {
                 std::thread::yield_now();
             }
             let_go.send(()).unwrap();
             // The second record is on its way, and will be until the waiter has gone.
             has_entered.recv().unwrap();
-            assert_eq!(waiter.join().unwrap(), Turn::Taken);
+            let waited = waiter.join().unwrap();
+            let took = now() - since;
             assert_eq!(queue.state.lock().waiting, 0);
             let_go.send(()).unwrap();
             let_go.send(()).unwrap();
             assert_eq!(turn.join().unwrap(), Turn::Taken);
-        });
+            waited == Turn::Taken && took < crate::clock::duration_nanos(TURN_BOUND)
+        })
     }
 
     #[test]
