@@ -274,7 +274,8 @@ impl OpentrackerExporterBuilder {
         self
     }
 
-    /// Adds a header to every request. Names that the exporter writes itself are refused; values are never shown.
+    /// Adds a header to every request. Names that the exporter writes itself, and those that decide how a request is read, are
+    /// refused; values are never shown.
     pub fn with_custom_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.transport.headers.push((name.into(), value.into()));
         self
@@ -340,7 +341,7 @@ impl OpentrackerExporterBuilder {
         self
     }
 
-    /// The same: as long as this file exists, the user has opted out.
+    /// The same: as long as this file exists, the user has opted out. An empty path is refused.
     pub fn with_opt_out_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.hooks.opt_out.push(OptOut::File(path.into()));
         self

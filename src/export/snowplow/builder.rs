@@ -167,13 +167,14 @@ impl SnowplowExporterBuilder {
     }
 
     /// The path of POST requests, `/com.snowplowanalytics.snowplow/tp2` by default. The collector must be configured for
-    /// any other.
+    /// any other. What is not ASCII has to be percent-encoded.
     pub fn with_post_path(mut self, path: impl Into<String>) -> Self {
         self.transport.post_path = Some(path.into());
         self
     }
 
-    /// Adds a header to every request. Names that the exporter writes itself are refused; values are never shown.
+    /// Adds a header to every request. Names that the exporter writes itself, and those that decide how a request is read, are
+    /// refused; values are never shown.
     pub fn with_custom_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.transport.headers.push(Header(name.into(), value.into()));
         self
@@ -330,7 +331,7 @@ impl SnowplowExporterBuilder {
         self
     }
 
-    /// The same: as long as this file exists, the user has opted out.
+    /// The same: as long as this file exists, the user has opted out. An empty path is refused.
     pub fn with_opt_out_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.hooks.opt_out.push(OptOut::File(path.into()));
         self
