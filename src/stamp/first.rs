@@ -26,7 +26,8 @@ use crate::sync::{Mutex, ThreadId, this_thread};
 pub(super) struct Stamper {
     own: Arc<Core>,
     first: OnceLock<Arc<Core>>,
-    built: OnceLock<Built>,
+    /// Told last: whoever made the processor may have told it before.
+    built: Mutex<Option<Built>>,
     /// How many spans it has looked at.
     looks: AtomicU32,
 }
@@ -40,12 +41,12 @@ impl Stamper {
         }
         LOOKING.fetch_add(1, Ordering::Relaxed);
         MADE.set(MADE.get() + 1);
-        Self { own: own.clone(), first: OnceLock::new(), built: OnceLock::new(), looks: AtomicU32::new(0) }
+        Self { own: own.clone(), first: OnceLock::new(), built: Mutex::default(), looks: AtomicU32::new(0) }
     }
 
     /// The provider is being built, and comes by all of its processors.
     pub(super) fn provider_is_built(&self) {
-        let _ = self.built.set(Built { thread: this_thread(), made: MADE.get() });
+        *self.built.lock() = Some(Built { thread: this_thread(), made: MADE.get() });
     }
 
     /// A span starts, and comes by here.
@@ -62,7 +63,7 @@ impl Stamper {
             span: u64::from_be_bytes(span.span_context().span_id().to_bytes()),
             place: std::ptr::from_ref(span).addr(),
             core: Arc::as_ptr(&self.own).addr(),
-            built: self.built.get().copied(),
+            built: *self.built.lock(),
         };
         let before = PASSING.replace(this);
         if (before.span, before.place) == (this.span, this.place) && !are_apart(before.built, this.built) {

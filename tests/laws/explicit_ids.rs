@@ -337,6 +337,24 @@ fn law_6_sessions_on_two_tracer_providers_that_number_their_spans_alike_stamp_th
 }
 
 #[test]
+fn law_6_a_processor_that_was_given_a_resource_before_its_provider_was_built_is_still_the_first_of_it() {
+    use opentelemetry_sdk::Resource;
+    use opentelemetry_sdk::trace::SpanProcessor as _;
+    let (one, other) = (Rig::new(), Rig::new());
+    let mut first = one.sessions.batch_span_processor(one.spans.clone());
+    first.set_resource(&Resource::builder_empty().build());
+    let second = other.sessions.batch_span_processor(other.spans.clone());
+    let provider = SdkTracerProvider::builder().with_span_processor(first).with_span_processor(second).build();
+    start_span(&provider.tracer("test"), "span", epoch()).end();
+    provider.force_flush().unwrap();
+    let own = Some(one.sessions.current().unwrap().id().to_owned());
+    for rig in [one, other] {
+        let ids: Vec<_> = rig.spans.spans().iter().map(|span| session_id(&span.attributes)).collect();
+        assert!(ids.len() == 1 && ids[0] == own, "{ids:?} {own:?}");
+    }
+}
+
+#[test]
 fn law_6_two_independent_sessions_in_one_process_do_not_touch_each_other() {
     for kind in KINDS {
         let (one, other) = (Rig::of(kind), Rig::of(kind));
