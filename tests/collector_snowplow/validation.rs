@@ -292,6 +292,8 @@ fn the_derived_time_is_the_true_one_else_the_arrival_less_the_wait_else_the_arri
         vec![("dtm", early), ("stm", late)],
         vec![("dtm", late), ("stm", early)],
         vec![("dtm", early)],
+        // A wait of ten thousand years would lead before the first year that can be written.
+        vec![("dtm", "-62167219200000"), ("stm", "253402300799999")],
     ] {
         send(&collector, &[with(&times)]);
     }
@@ -301,7 +303,7 @@ fn the_derived_time_is_the_true_one_else_the_arrival_less_the_wait_else_the_arri
         in_day(&text)
     };
     assert_eq!(stream.snowplow_good()[0].column("derived_tstamp"), Some(&json!("2025-11-20T08:00:00.123Z")));
-    for (index, wait) in [(1, 750), (2, 0), (3, 0)] {
+    for (index, wait) in [(1, 750), (2, 0), (3, 0), (4, 0)] {
         let difference = (millis(index, "collector_tstamp") - millis(index, "derived_tstamp")).rem_euclid(DAY);
         assert_eq!(difference, wait, "event {index}");
     }

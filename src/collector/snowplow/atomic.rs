@@ -131,13 +131,15 @@ fn from_request(facts: &RequestFacts, columns: &mut Vec<Column>) {
     columns.push(("collector_tstamp", times::iso(facts.arrived_millis).into()));
 }
 
-/// The true time if there is one; else the arrival, set back by as long as the event waited on the device; else the
-/// arrival.
+/// The true time if there is one; else the arrival, set back by as long as the event waited on the device, if that is a
+/// time that can be written; else the arrival.
 fn derived_time(parameters: &Parameters, facts: &RequestFacts) -> i64 {
     let millis = |key: &str| parameters.get(key).and_then(|value| value.parse().ok()).filter(is_legal);
     match (millis("ttm"), millis("dtm"), millis("stm")) {
         (Some(true_time), _, _) => true_time,
-        (None, Some(created), Some(sent)) if created < sent => facts.arrived_millis - (sent - created),
+        (None, Some(created), Some(sent)) if created < sent => {
+            Some(facts.arrived_millis - (sent - created)).filter(is_legal).unwrap_or(facts.arrived_millis)
+        }
         _ => facts.arrived_millis,
     }
 }
