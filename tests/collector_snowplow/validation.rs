@@ -1,5 +1,6 @@
 //! What makes an event bad, and what does not.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use otel_session::collector::{DevCollector, SnowplowEvent};
@@ -196,6 +197,27 @@ fn a_link_between_domains_has_at_most_seven_parts() {
     let stream = collector.stream();
     let users: Vec<_> = stream.snowplow_good().iter().map(|event| event.column("refr_domain_userid")).collect();
     assert_eq!(users, [Some(&json!("duid")), None]);
+}
+
+#[test]
+fn a_column_has_one_value_the_last_and_an_empty_one_is_none() {
+    let collector = collector();
+    let query = "utm_medium=a&utm_medium=b&utm_source=&utm_term=a&utm_term=&_sp=one.1795164538129&_sp=two.1795164538130";
+    send(&collector, &[with(&[("url", &format!("https://shop.test/?{query}"))])]);
+    let stream = collector.stream();
+    let event = &stream.snowplow_good()[0];
+    let canonical = event.canonical();
+    let once: BTreeSet<_> = event.columns().map(|(name, _)| name).collect();
+    assert_eq!(event.columns().count(), once.len());
+    for (column, expected) in [
+        ("mkt_medium", json!("b")),
+        ("mkt_source", Json::Null),
+        ("mkt_term", Json::Null),
+        ("refr_domain_userid", json!("two")),
+    ] {
+        assert_eq!(event.column(column).unwrap_or(&Json::Null), &expected, "{column}");
+        assert_eq!(canonical[column], expected, "{column}");
+    }
 }
 
 #[test]

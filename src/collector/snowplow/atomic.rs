@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::super::times;
-use super::columns::Column;
+use super::columns::{Column, fill};
 use super::payload::{Parameters, RequestFacts};
 use super::registry::{is_uuid, shorten};
 
@@ -49,7 +49,7 @@ pub(super) fn columns(parameters: &Parameters, facts: &RequestFacts, errors: &mu
         }
     }
     from_request(facts, &mut columns);
-    columns.push(("derived_tstamp", times::iso(derived_time(parameters, facts)).into()));
+    fill(&mut columns, "derived_tstamp", times::iso(derived_time(parameters, facts)));
     addresses(&mut columns);
     columns
 }
@@ -85,15 +85,13 @@ fn apply(rule: Rule, column: &'static str, value: &str, columns: &mut Vec<Column
         Rule::Size(height_column) => {
             let sizes = value.split_once('x').and_then(|(width, height)| Some((count(width)?, count(height)?)));
             let (width, height) = sizes.ok_or("WIDTHxHEIGHT is expected, two whole numbers")?;
-            columns.push((height_column, height.into()));
+            fill(columns, height_column, height);
             width.into()
         }
         Rule::Platform if PLATFORMS.contains(&value) => value.into(),
         Rule::Platform => return Err(format!("one of {} is expected", PLATFORMS.join(", "))),
     };
-    if column_value != "" {
-        columns.push((column, column_value));
-    }
+    fill(columns, column, column_value);
     Ok(())
 }
 
@@ -119,7 +117,7 @@ fn from_request(facts: &RequestFacts, columns: &mut Vec<Column>) {
         let missing = !columns.iter().any(|(name, _)| *name == column);
         if let Some(value) = value.filter(|value| missing && !value.is_empty()) {
             let fitting: String = value.chars().filter(|c| !c.is_control()).take(LONGEST_HEADER).collect();
-            columns.push((column, fitting.into()));
+            fill(columns, column, fitting);
         }
     };
     fall_back("useragent", facts.user_agent.as_deref());
@@ -128,7 +126,7 @@ fn from_request(facts: &RequestFacts, columns: &mut Vec<Column>) {
     fall_back("network_userid", Some(&facts.network_user_id));
     fall_back("event_id", Some(&uuid::Uuid::new_v4().to_string()));
     fall_back("v_collector", Some(COLLECTOR_NAME));
-    columns.push(("collector_tstamp", times::iso(facts.arrived_millis).into()));
+    fill(columns, "collector_tstamp", times::iso(facts.arrived_millis));
 }
 
 /// The true time if there is one; else the arrival, set back by as long as the event waited on the device, if that is a
@@ -166,14 +164,15 @@ fn addresses(columns: &mut Vec<Column>) {
             (query, url.query()),
             (fragment, url.fragment()),
         ];
-        let filled = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        columns.extend(filled.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.into())));
-        columns.extend(url.port_or_known_default().map(|number| (port, number.into())));
+        parts.into_iter().for_each(|(name, value)| fill(columns, name, value.unwrap_or_default()));
+        if let Some(number) = url.port_or_known_default() {
+            fill(columns, port, number);
+        }
     }
     let Some(page) = page else { return };
     for (key, value) in page.query_pairs().take(MAX_QUERY_PAIRS) {
         if let Some((_, column)) = MARKETING.iter().find(|(name, _)| *name == key) {
-            columns.push((column, value.as_ref().into()));
+            fill(columns, column, value.as_ref());
         }
         if key == "_sp" {
             cross_domain(&value, columns);
@@ -188,9 +187,12 @@ fn cross_domain(value: &str, columns: &mut Vec<Column>) {
         return;
     }
     let (user, millis) = (parts[0], parts.get(1).and_then(|millis| millis.parse().ok()));
-    columns.extend((!user.is_empty() && user.len() <= 128).then(|| ("refr_domain_userid", user.into())));
-    let legal = millis.filter(is_legal);
-    columns.extend(legal.map(|millis| ("refr_dvce_tstamp", times::iso(millis).into())));
+    if user.len() <= 128 {
+        fill(columns, "refr_domain_userid", user);
+    }
+    if let Some(millis) = millis.filter(is_legal) {
+        fill(columns, "refr_dvce_tstamp", times::iso(millis));
+    }
 }
 
 pub(super) const COLLECTOR_NAME: &str = concat!("otel-session-dev-collector-", env!("CARGO_PKG_VERSION"));

@@ -5,6 +5,15 @@ use serde_json::{Map, Value as Json, json};
 /// A column that is known.
 pub(super) type Column = (&'static str, Json);
 
+/// Fills a column. Of several values for one the last counts, and an empty text is no value.
+pub(super) fn fill(columns: &mut Vec<Column>, name: &'static str, value: impl Into<Json>) {
+    columns.retain(|(filled, _)| *filled != name);
+    let value = value.into();
+    if value != "" {
+        columns.push((name, value));
+    }
+}
+
 /// All columns by name, `null` where nothing is known.
 pub(super) fn complete(known: &[Column], inner_event: Option<&Json>, contexts: &[(String, Json)]) -> Json {
     let mut event: Map<_, _> = NAMES.iter().map(|name| ((*name).to_owned(), Json::Null)).collect();
