@@ -113,6 +113,26 @@ fn atomic_fields_at_their_limits_are_good() {
 }
 
 #[test]
+fn what_the_request_says_is_held_to_the_limits_of_its_columns() {
+    let long = |length: usize| "x".repeat(length);
+    for (column, header, prefix, most) in [
+        ("useragent", "User-Agent", "", 1000),
+        ("network_userid", "Cookie", "sp=", 128),
+        ("page_url", "Referer", "https://shop.test/", 10_000 - "https://shop.test/".len()),
+    ] {
+        let collector = collector();
+        get(&collector, "/i?e=pv&p=web&tv=t", &format!("{header}: {prefix}{}\r\n", long(most)));
+        assert_eq!(counts(&collector), (1, 0), "{column}");
+        get(&collector, "/i?e=pv&p=web&tv=t", &format!("{header}: {prefix}{}\r\n", long(most + 1)));
+        assert_eq!(counts(&collector), (1, 1), "{column}");
+        assert!(only_errors(&collector).contains(column), "{}", only_errors(&collector));
+        // A parameter of the event stands before what the request says.
+        get(&collector, "/i?e=pv&p=web&tv=t&ua=u&tnuid=n&url=p", &format!("{header}: {prefix}{}\r\n", long(most + 1)));
+        assert_eq!(counts(&collector), (2, 1), "{column}");
+    }
+}
+
+#[test]
 fn an_event_without_tracker_version_platform_or_type_is_bad() {
     for (query, missing) in [("e=pv&p=web", "tv"), ("e=pv&tv=t", "p"), ("p=web&tv=t", "e")] {
         let collector = collector();
@@ -202,7 +222,8 @@ fn a_link_between_domains_has_at_most_seven_parts() {
 #[test]
 fn a_column_has_one_value_the_last_and_an_empty_one_is_none() {
     let collector = collector();
-    let query = "utm_medium=a&utm_medium=b&utm_source=&utm_term=a&utm_term=&_sp=one.1795164538129&_sp=two.1795164538130";
+    let query =
+        "utm_medium=a&utm_medium=b&utm_source=&utm_term=a&utm_term=&_sp=one.1795164538129&_sp=two.1795164538130";
     send(&collector, &[with(&[("url", &format!("https://shop.test/?{query}"))])]);
     let stream = collector.stream();
     let event = &stream.snowplow_good()[0];

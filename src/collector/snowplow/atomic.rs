@@ -48,7 +48,7 @@ pub(super) fn columns(parameters: &Parameters, facts: &RequestFacts, errors: &mu
             errors.push(format!("atomic: {required} is missing"));
         }
     }
-    from_request(facts, &mut columns);
+    from_request(facts, &mut columns, errors);
     fill(&mut columns, "derived_tstamp", times::iso(derived_time(parameters, facts)));
     addresses(&mut columns);
     columns
@@ -111,21 +111,24 @@ fn text(value: &str, max: usize) -> Result<Json, String> {
     Ok(value.replace('\t', "    ").replace(char::is_control, "").into())
 }
 
-/// What the request says where the parameters do not.
-fn from_request(facts: &RequestFacts, columns: &mut Vec<Column>) {
-    let mut fall_back = |column: &'static str, value: Option<&str>| {
+/// What the request says where the parameters do not, under the rules of the same columns.
+fn from_request(facts: &RequestFacts, columns: &mut Vec<Column>, errors: &mut Vec<String>) {
+    let event_id = uuid::Uuid::new_v4().to_string();
+    for (column, value) in [
+        ("useragent", facts.user_agent.as_deref()),
+        ("user_ipaddress", Some(facts.ip_address.as_str())),
+        ("page_url", facts.referer.as_deref()),
+        ("network_userid", Some(facts.network_user_id.as_str())),
+        ("event_id", Some(event_id.as_str())),
+        ("v_collector", Some(COLLECTOR_NAME)),
+    ] {
+        let rule = RULES.iter().find(|(_, name, _)| *name == column).map(|(_, _, rule)| *rule);
         let missing = !columns.iter().any(|(name, _)| *name == column);
-        if let Some(value) = value.filter(|value| missing && !value.is_empty()) {
-            let fitting: String = value.chars().filter(|c| !c.is_control()).take(LONGEST_HEADER).collect();
-            fill(columns, column, fitting);
+        let (Some(value), Some(rule), true) = (value, rule, missing) else { continue };
+        if let Err(why) = apply(rule, column, value, columns) {
+            errors.push(shorten(format!("atomic: {column} = {value:?}, by the request's headers: {why}")));
         }
-    };
-    fall_back("useragent", facts.user_agent.as_deref());
-    fall_back("user_ipaddress", Some(&facts.ip_address));
-    fall_back("page_url", facts.referer.as_deref());
-    fall_back("network_userid", Some(&facts.network_user_id));
-    fall_back("event_id", Some(&uuid::Uuid::new_v4().to_string()));
-    fall_back("v_collector", Some(COLLECTOR_NAME));
+    }
     fill(columns, "collector_tstamp", times::iso(facts.arrived_millis));
 }
 
@@ -199,7 +202,6 @@ pub(super) const COLLECTOR_NAME: &str = concat!("otel-session-dev-collector-", e
 
 /// 0000-01-01 to 9999-12-31.
 const LEGAL_MILLIS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
-const LONGEST_HEADER: usize = 10_000;
 const MAX_QUERY_PAIRS: usize = 100;
 const PLATFORMS: [&str; 9] = ["web", "iot", "app", "mob", "pc", "cnsl", "tv", "srv", "headset"];
 
