@@ -327,6 +327,25 @@ fn every_error_of_an_event_is_listed_within_bounds() {
 }
 
 #[test]
+fn an_error_about_a_long_value_still_says_what_is_wrong_with_it() {
+    let long = "é".repeat(5000);
+    let entity = contexts(&[("iglu:com.acme/n/jsonschema/1-0-0", json!({ "text": long }))]);
+    let schema = r#"{ "properties": { "text": { "type": "string", "maxLength": 255 } } }"#;
+    for (key, value, words) in [
+        ("ua", long.as_str(), "5000 characters, at most 1000 are allowed"),
+        ("co", entity.as_str(), "is longer than 255 characters"),
+    ] {
+        let builder = DevCollector::builder().with_schema("iglu:com.acme/n/jsonschema/1-0-0", schema);
+        let collector = builder.build().expect("a collector");
+        send(&collector, &[with(&[(key, value)])]);
+        let stream = collector.stream();
+        let [error] = stream.snowplow_bad()[0].errors() else { panic!("one error") };
+        assert!(error.ends_with(words), "{error}");
+        assert!(error.len() <= 510 && error.contains('…'), "{error}");
+    }
+}
+
+#[test]
 fn the_derived_time_is_the_true_one_else_the_arrival_less_the_wait_else_the_arrival() {
     let collector = collector();
     let (early, late) = ("1795164538000", "1795164538750");

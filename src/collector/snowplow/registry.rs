@@ -161,15 +161,17 @@ fn not_found(uri: &str) -> String {
     }
 }
 
-/// An error quotes what it is about, which may be long.
+/// An error quotes what it is about, which may be long: the middle goes, since what is wrong with it stands last.
 pub(super) fn shorten(mut error: String) -> String {
     if error.len() > MAX_ERROR_BYTES {
-        let mut end = MAX_ERROR_BYTES;
-        while !error.is_char_boundary(end) {
-            end -= 1;
+        let (mut start, mut end) = (MAX_ERROR_BYTES - ERROR_END_BYTES, error.len() - ERROR_END_BYTES);
+        while !error.is_char_boundary(start) {
+            start -= 1;
         }
-        error.truncate(end);
-        error.push('…');
+        while !error.is_char_boundary(end) {
+            end += 1;
+        }
+        error.replace_range(start..end, "…");
     }
     error
 }
@@ -177,6 +179,7 @@ pub(super) fn shorten(mut error: String) -> String {
 /// For one schema, and for one event.
 pub(super) const MAX_ERRORS: usize = 10;
 const MAX_ERROR_BYTES: usize = 500;
+const ERROR_END_BYTES: usize = 200;
 
 /// The schemas of this crate's own events: path in a static registry, and text.
 fn ours() -> Vec<(&'static str, &'static str)> {
