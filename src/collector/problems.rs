@@ -1,6 +1,7 @@
 //! What can be wrong with the sessions of a stream, and how it is found.
 //!
-//! Each rule judges only what the stream can prove, so that a clean sender has no problems: see [`Problem`].
+//! Each rule judges only what the stream can prove, so that a clean sender has no problems; where two senders look the
+//! same, [`Problem`] says which clean one is reported too.
 
 use std::fmt;
 use std::time::Duration;
@@ -104,7 +105,8 @@ pub enum Problem {
     /// Times between an end and the next start belong to the next session and are no problem, also where the start is not
     /// linked: then the end is one that came from the same resource before it and that no other start has followed, the
     /// earliest if there are several. A sender whose wall clock was set back looks the same as one that stamps wrongly, and
-    /// is reported too.
+    /// is reported too; so is one that, after its first session began, makes spans with start times of their own from
+    /// before it, which belong to that session for want of an earlier.
     #[non_exhaustive]
     SignalBeforeStart {
         /// The signal.
