@@ -21,8 +21,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| ours.to_owned());
     let collector = DevCollector::start()?;
     let snowplow = SnowplowExporter::builder().with_endpoint(collector.snowplow_endpoint()).build()?;
-    for line in std::fs::read_to_string(file)?.lines() {
-        for resource_logs in list(&serde_json::from_str(line)?, "resourceLogs") {
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{file} cannot be read: {error}"))?;
+    for (index, line) in text.lines().enumerate() {
+        let document = serde_json::from_str(line)
+            .map_err(|error| format!("{file}, line {}, is no JSON document: {error}", index + 1))?;
+        for resource_logs in list(&document, "resourceLogs") {
             bridge(resource_logs, &snowplow)?;
         }
     }
