@@ -9,7 +9,8 @@ use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let Some(folder) = arguments.next() else {
+    // An option is no folder: `--help` would be made one.
+    let Some(folder) = arguments.next().filter(|it| !it.starts_with('-')) else {
         otel_session::iglu::schemas().iter().for_each(|schema| println!("{}", schema.path));
         println!("to write them: iglu_schemas <folder> [vendor]");
         return Ok(());
@@ -23,10 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for schema in otel_session::iglu::schemas() {
         // The vendor stands in the path and in the schema's own description of itself.
         let path = Path::new(&folder).join(schema.path.replace(ours, &vendor));
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&path, schema.text.replace(ours, &vendor))?;
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| fs::write(&path, schema.text.replace(ours, &vendor)))
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         println!("{}", path.display());
     }
     Ok(())
