@@ -2,8 +2,9 @@
 # shellcheck shell=bash
 
 step_tools() {
-  cargo fmt --version 2>/dev/null || rustup component add rustfmt
-  cargo clippy --version 2>/dev/null || rustup component add clippy
+  cargo --version || { echo "Rust is needed: https://rustup.rs" >&2; return 1; }
+  rust_component fmt rustfmt
+  rust_component clippy clippy
   cargo_tool cargo-deny 0.20.2
   cargo_tool cargo-fuzz 0.13.2
   go version || [ -x "$(collector_binary)" ] || { echo "Go is needed to build the OpenTelemetry Collector: https://go.dev/dl" >&2; return 1; }
@@ -111,6 +112,14 @@ all_steps() {
 # Installs packages where that is possible: on Debian and its kin, as root.
 debian_packages() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && apt-get install -q -y --no-install-recommends "$@"
+}
+
+# A part of the toolchain that a distribution may ship apart, and that rustup can add.
+rust_component() {
+  local command=$1 name=$2
+  cargo "$command" --version 2>/dev/null && return
+  command -v rustup >/dev/null || { echo "$name is needed: from https://rustup.rs, or where this Rust came from" >&2; return 1; }
+  rustup component add "$name"
 }
 
 # Installs a tool at a pinned version where no other project sees it. Unoptimised: it takes longer to build than it ever runs.
