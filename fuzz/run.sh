@@ -9,12 +9,15 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds="${1:-20}"
-tools="${HOME}/.cache/otel-session/tools"
+tools="${XDG_CACHE_HOME:-${HOME}/.cache}/otel-session/tools"
 export PATH="${tools}/bin:${PATH}"
 export RUSTC_BOOTSTRAP=1
 
+command -v cargo > /dev/null || { echo "fuzz/run.sh: Rust is not installed (https://rustup.rs)" >&2; exit 1; }
 if ! command -v cargo-fuzz > /dev/null; then
-    cargo install --locked cargo-fuzz --root "${tools}"
+    # At the version that the gate installs.
+    version=$(sed -n 's/^ *cargo_tool cargo-fuzz //p' ../scripts/steps.sh)
+    cargo install --locked --version "${version}" --root "${tools}" cargo-fuzz
 fi
 
 for target in otlp_protobuf otlp_json grpc_frame snowplow_post snowplow_get opentracker_form session_id; do
