@@ -19,6 +19,14 @@ pub const CLIENT_ADDRESS: &str = "client.address";
 pub const BROWSER_LANGUAGE: &str = "browser.language";
 /// The attribute `url.full`, a string: the whole URL of a request or page.
 pub const URL_FULL: &str = "url.full";
+/// The attribute `enduser.id`, a string: the end user by an older convention; `user.id` wins.
+pub const ENDUSER_ID: &str = "enduser.id";
+/// The attribute `device.id`, a string: the device that a signal comes from.
+pub const DEVICE_ID: &str = "device.id";
+/// The attribute `network.peer.address`, a string: the address of the other end of a connection.
+pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
+/// The attribute `source.address`, a string: the address of whoever sent something, without its port.
+pub const SOURCE_ADDRESS: &str = "source.address";
 /// The attribute `session.id`, a string: a unique id of a session.
 pub const SESSION_ID: &str = "session.id";
 /// The attribute `session.previous_id`, a string: the id of the session that came before, when known.

@@ -132,6 +132,26 @@ fn only_the_clock_reads_a_clock_and_nobody_sleeps() {
 }
 
 #[test]
+fn a_name_of_the_registry_is_never_written_out() {
+    let sources = sources();
+    let generated = sources.iter().find(|source| source.path == "semconv.rs").expect("the generated names");
+    let names: Vec<_> = generated
+        .text
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("pub const ")?.split_once("= ")?.1.trim_end_matches(';')))
+        .collect();
+    assert!(names.contains(&"\"session.id\""), "{names:?}");
+    let mut wrong = Vec::new();
+    for source in sources.iter().filter(|source| source.path != "semconv.rs") {
+        for (number, line) in source.shipped_code() {
+            let written = names.iter().filter(|name| line.contains(*name));
+            wrong.extend(written.map(|name| format!("{}:{number}: {name}", source.path)));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_minimum_rust_version_is_that_of_the_default_dependencies() {
     let Some(metadata) = metadata() else { return };
     let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("cargo metadata prints JSON");

@@ -203,7 +203,7 @@ pub struct Resource {
 impl Resource {
     /// The attribute `service.name`, when it is a string.
     pub fn service_name(&self) -> Option<&str> {
-        text(&self.attributes, "service.name")
+        text(&self.attributes, semconv::SERVICE_NAME)
     }
 }
 

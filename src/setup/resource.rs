@@ -6,6 +6,7 @@ use opentelemetry_sdk::resource::{SdkProvidedResourceDetector, TelemetryResource
 
 use super::environment::{Environment, pairs, percent_decoded};
 use super::error::SetupError;
+use crate::semconv::SERVICE_NAME;
 
 /// Refuses what no collector could make sense of.
 pub(super) fn check(service_name: Option<&str>, attributes: &[KeyValue]) -> Result<(), SetupError> {
@@ -62,6 +63,3 @@ fn attributes_of(text: &str) -> Result<Vec<KeyValue>, String> {
     }
     Ok(pairs.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect())
 }
-
-/// The one attribute of the resource that OpenTelemetry requires.
-const SERVICE_NAME: &str = "service.name";

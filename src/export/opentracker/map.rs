@@ -19,7 +19,9 @@ use super::query::Query;
 use super::value::{Text, beginning, cut, text_of};
 use crate::clock::to_nanos;
 use crate::export::event_name::event_name;
-use crate::semconv::{EVENT_SESSION_END, EVENT_SESSION_START, SESSION_ID, USER_ID};
+use crate::semconv::{
+    ENDUSER_ID, EVENT_NAME, EVENT_SESSION_END, EVENT_SESSION_START, LOG_RECORD_UID, SESSION_ID, USER_ID,
+};
 use crate::telemetry::{Loss, LossCounters};
 
 /// Chooses the records that become events.
@@ -335,11 +337,6 @@ impl Text {
 fn attribute<'a>(record: &'a SdkLogRecord, key: &str) -> Option<&'a AnyValue> {
     record.attributes_iter().filter(|(name, _)| name.as_str() == key).last().map(|(_, value)| value)
 }
-
-/// The attributes that stand in for a user's id and a record's name.
-const ENDUSER_ID: &str = "enduser.id";
-const EVENT_NAME: &str = "event.name";
-const LOG_RECORD_UID: &str = "log.record.uid";
 
 /// The title of a record that has neither name nor body.
 const UNTITLED: &str = "log";

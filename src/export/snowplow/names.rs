@@ -23,9 +23,6 @@ pub(super) const HARDWARE_CONCURRENCY: &str = "snowplow.hardware_concurrency";
 /// `tabId` of `browser_context`.
 pub(super) const TAB_ID: &str = "snowplow.tab_id";
 
-/// The user by an older convention; `user.id` wins.
-pub(super) const ENDUSER_ID: &str = "enduser.id";
-
 /// The version of our schemas.
 pub(super) const OUR_VERSION: &str = "1-0-0";
 

@@ -185,7 +185,7 @@ impl<'a> Known<'a> {
         let duplicates = known.read(attributes(), reading.network_user, rest);
         // Only what has one meaning, by its names alone, is a shape.
         let is_plain = duplicates == 0
-            && attributes().all(|(key, _)| key != names::ENDUSER_ID && reading.network_user != Some(key));
+            && attributes().all(|(key, _)| key != semconv::ENDUSER_ID && reading.network_user != Some(key));
         if is_plain {
             shape.learn(level, || attributes().map(|(key, _)| key));
         }
@@ -212,7 +212,7 @@ impl<'a> Known<'a> {
                 continue;
             }
             // The user by an older convention is looked for among what is left.
-            if is_network_user && key != names::ENDUSER_ID && value.text().is_some() {
+            if is_network_user && key != semconv::ENDUSER_ID && value.text().is_some() {
                 continue;
             }
             // The last one of a key counts; JSON with a key twice would leave that to whoever reads it.
@@ -237,7 +237,7 @@ impl<'a> Known<'a> {
             }
         }
         if self.user_id.is_none()
-            && let Some(place) = rest.iter().position(|left| left.key == names::ENDUSER_ID)
+            && let Some(place) = rest.iter().position(|left| left.key == semconv::ENDUSER_ID)
             && let Some(user) = rest[place].value.text().filter(|it| !it.is_empty())
         {
             self.user_id = Some(user);
@@ -314,7 +314,7 @@ impl<'a> Known<'a> {
         self.index = self.index.or_else(|| member(semconv::OTEL_SESSION_INDEX).and_then(Attribute::int));
         if self.user_id.is_none() {
             let user = |key| member(key).and_then(Attribute::text).filter(|it| !it.is_empty());
-            self.user_id = user(semconv::USER_ID).or_else(|| user(names::ENDUSER_ID));
+            self.user_id = user(semconv::USER_ID).or_else(|| user(semconv::ENDUSER_ID));
         }
     }
 }
