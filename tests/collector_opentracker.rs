@@ -169,6 +169,17 @@ fn bodies_and_records_are_bounded() {
 }
 
 #[test]
+fn sessions_and_users_are_bounded_in_bytes_as_the_events_are() {
+    let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
+    for session in 0..20 {
+        form(&collector, &format!("si=shop&sid={session}&a={}", "x".repeat(100_000)));
+    }
+    let kept = [events(&collector).len(), sessions(&collector).len(), users(&collector).len()];
+    assert_eq!(kept, [10; 3], "records of 100 kB in 1 MiB");
+    assert_eq!(sessions(&collector)[9].session_id(), "19");
+}
+
+#[test]
 fn a_session_that_made_room_and_comes_again_is_a_new_one() {
     let collector = DevCollector::builder().with_max_records(1).build().expect("a collector");
     for query in ["si=shop&sid=1&old=yes", "si=shop&sid=2", "si=shop&sid=1"] {

@@ -150,7 +150,8 @@ impl DevCollectorBuilder {
     }
 
     /// How much memory the records may take together, in bytes, by an estimate. Default: 256 MiB; at least 1 MiB. A
-    /// Snowplow event with a `client_session` takes about 7 kB: raise it to count 100,000 of those.
+    /// Snowplow event with a `client_session` takes about 7 kB: raise it to count 100,000 of those. Opentracker's sessions
+    /// may take as much besides, and its users too, but at most 64 MiB each.
     pub fn with_max_stored_bytes(mut self, bytes: usize) -> Self {
         self.max_stored_bytes = bytes;
         self

@@ -114,8 +114,8 @@ impl Contents {
         self.generation += 1;
         event.sequence = self.arrival(event.size);
         let event = Arc::new(event);
-        self.opentracker_sessions.learn(event.session_id(), &event, self.max_records);
-        self.opentracker_users.learn(event.user_id(), &event, self.max_records);
+        self.opentracker_sessions.learn(event.session_id(), &event, self.max_records, self.max_bytes);
+        self.opentracker_users.learn(event.user_id(), &event, self.max_records, self.max_bytes);
         self.opentracker_events.push_back(event);
         self.make_room();
         self.opentracker_events.make_contiguous();

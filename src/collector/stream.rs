@@ -55,7 +55,8 @@ impl Stream {
     }
 
     /// The Opentracker sessions, each with the last value of every property of its events, in the order in which they
-    /// were first seen.
+    /// were first seen. The bounds on records hold for sessions and for users too; those that were seen first go first, and
+    /// are not counted as [dropped](Self::dropped).
     pub fn opentracker_sessions(&self) -> Vec<Arc<OpentrackerRecord>> {
         self.0.opentracker_sessions().list()
     }

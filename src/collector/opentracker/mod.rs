@@ -5,8 +5,8 @@
 //! POST / (form) ───────────┴─> read ─> give ids ─┴─> session, user: every property, the last write wins
 //! ```
 //!
-//! Bounds: the body limit of the collector; sessions and users as many as records, and 64 MiB of each: those that were
-//! seen first go first.
+//! Bounds: the body limit of the collector; sessions and users as many as records, and of each as many bytes as of
+//! records, at most 64 MiB: those that were seen first go first, and are not counted.
 
 mod http;
 mod objects;

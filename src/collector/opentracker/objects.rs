@@ -16,7 +16,13 @@ pub(in crate::collector) struct Objects {
 
 impl Objects {
     /// Merges an event into the object of this id, and drops the first objects when there are too many.
-    pub(in crate::collector) fn learn(&mut self, id: &str, event: &Arc<OpentrackerRecord>, max_objects: usize) {
+    pub(in crate::collector) fn learn(
+        &mut self,
+        id: &str,
+        event: &Arc<OpentrackerRecord>,
+        max_objects: usize,
+        max_bytes: usize,
+    ) {
         let key: Arc<str> = format!("{}\n{id}", event.site).into();
         let sequence = *self.by_id.entry(Arc::clone(&key)).or_insert(event.sequence);
         match self.by_sequence.get_mut(&sequence) {
@@ -30,7 +36,7 @@ impl Objects {
                 self.by_sequence.insert(sequence, (key, Arc::clone(event)));
             }
         }
-        while self.by_sequence.len() > max_objects || self.bytes > MAX_BYTES {
+        while self.by_sequence.len() > max_objects || self.bytes > max_bytes.min(MAX_BYTES) {
             let Some((_, (key, object))) = self.by_sequence.pop_first() else { return };
             self.bytes -= object.size;
             self.by_id.remove(&key);
