@@ -3,6 +3,7 @@
 use otel_session::collector::DevCollector;
 use serde_json::{Value as Json, json};
 
+use crate::client::exchange;
 use crate::story::{
     APPLICATION, CLIENT_SESSION, EID, SID, TP2, client_session, collector, contexts, envelope, get, get_json,
     page_view, post_to, request, send, text, unstruct, with,
@@ -188,8 +189,11 @@ fn schemas_are_served_and_other_paths_are_named() {
 #[test]
 fn the_host_of_a_row_stands_without_its_port() {
     let collector = collector();
-    get(&collector, "/i?e=pv&p=web&tv=t", "");
-    assert_eq!(get_json(&collector, "/micro/good")[0]["rawEvent"]["source"]["hostname"], "collector.test");
+    for (host, name) in [("collector.test:80", "collector.test"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")] {
+        let head = format!("GET /i?e=pv&p=web&tv=t HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        exchange(&collector.snowplow_endpoint(), head.as_bytes());
+        assert_eq!(get_json(&collector, "/micro/good")[0]["rawEvent"]["source"]["hostname"], name);
+    }
 }
 
 #[test]

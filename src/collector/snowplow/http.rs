@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, REFERER, USER_AGENT};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode};
 use url::form_urlencoded;
 
@@ -100,7 +101,7 @@ fn payload(head: &Parts, body: Bytes, api: (&str, &str), peer: IpAddr, arrived_m
         vendor: api.0.to_owned(),
         version: api.1.to_owned(),
         content_type: text(CONTENT_TYPE).map(|media_type| media_type.to_ascii_lowercase()),
-        hostname: host.map(|host| host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_owned()),
+        hostname: host.map(|host| host.parse::<Authority>().map_or(host, |named| named.host().to_owned())),
         arrived_millis,
         ip_address: if anonymous { "unknown".to_owned() } else { answers::sender(headers, peer).to_string() },
         user_agent: text(USER_AGENT),
