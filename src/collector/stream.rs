@@ -109,8 +109,9 @@ impl Stream {
     /// Every record as a line of JSON, in the order they arrived, with `kind` and `sequence` in each line.
     ///
     /// For the kinds `span` and `log` the fields are those of OTLP JSON (ids in hex, 64-bit numbers as strings), with
-    /// `resource` and `scope`. `snowplow_good` has `eventType`, `schema`, `contexts` and `event` (the known columns),
-    /// `snowplow_bad` has `errors` and `parameters`, `opentracker` has `site` and `properties`. Headers are left out.
+    /// `resource` and `scope`; a span's own kind is `spanKind`. `snowplow_good` has `eventType`, `schema`, `contexts` and
+    /// `event` (the known columns), `snowplow_bad` has `errors` and `parameters`, `opentracker` has `site` and `properties`.
+    /// Headers are left out.
     pub fn to_json_lines(&self) -> String {
         json_lines::json_lines(self)
     }
