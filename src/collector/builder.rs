@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{error, fmt, io};
 
+use hyper::http::uri::PathAndQuery;
+
 use crate::clock::{Clock, Source};
 
 use super::DevCollector;
@@ -221,9 +223,17 @@ impl DevCollectorBuilder {
             let fix = "give three sizes of which each is at least the one before it, from 1 to 1073741824";
             return Err(StartError::Setting { setting: "with_snowplow_limits", value, fix });
         }
-        if let Some(path) = self.post_paths.iter().find(|path| !path.starts_with('/')) {
-            let fix = "give a path that begins with /";
+        if let Some(path) = self.post_paths.iter().find(|path| !can_be_asked_for(path)) {
+            let fix = "give a path that begins with / and not with /micro/, percent-encoded and without a query";
             return Err(StartError::Setting { setting: "with_snowplow_path", value: path.clone(), fix });
+        }
+        let can_be_sent = |(name, value): &&(String, String)| {
+            let named = !name.is_empty() && !name.contains(['=', ';']) && name.trim() == name;
+            named && !value.contains(';') && value.trim() == value
+        };
+        if let Some((name, value)) = self.do_not_track.as_ref().filter(|cookie| !can_be_sent(cookie)) {
+            let (value, fix) = (format!("{name}={value}"), "give a name and a value as they stand in a Cookie header");
+            return Err(StartError::Setting { setting: "with_snowplow_do_not_track_cookie", value, fix });
         }
         self.check_ports()
     }
@@ -302,6 +312,12 @@ impl error::Error for StartError {
 
 fn listen(setting: &'static str, port: u16) -> Result<(std::net::TcpListener, std::net::SocketAddr), StartError> {
     server::listen(port).map_err(|source| StartError::Port { setting, port, source })
+}
+
+/// Whether a request line can name this path, and Micro's interface does not hide it.
+fn can_be_asked_for(path: &str) -> bool {
+    let whole = path.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.path() == path);
+    whole && path.starts_with('/') && path != "/micro" && !path.starts_with("/micro/")
 }
 
 const LARGEST_BODY: usize = 1 << 30;
