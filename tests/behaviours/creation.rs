@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use otel_session::SessionId;
+use otel_session::testing::ManualClock;
+use otel_session::{SessionId, Sessions, SessionsBuilder};
 
 use crate::support::probes::*;
 use crate::support::*;
@@ -150,6 +151,40 @@ fn b007_sessions_are_equal_when_all_their_fields_are() {
     };
     assert_eq!(same("ann"), same("ann"), "equality is of values, not of handles");
     assert_ne!(same("ann"), same("bob"));
+}
+
+#[test]
+fn b007_sessions_that_differ_in_one_field_alone_are_not_equal() {
+    let build = |configure: fn(SessionsBuilder) -> SessionsBuilder| {
+        let ids = AtomicUsize::new(0);
+        let sessions = Sessions::builder()
+            .with_clock(ManualClock::new(epoch()))
+            .with_id_generator(move || ["one", "other", "same"][ids.fetch_add(1, Ordering::SeqCst) % 3]);
+        configure(sessions).build().unwrap()
+    };
+    // The third, of the same id and the same start.
+    let third = |sessions: &Sessions, linked: bool| {
+        sessions.rotate();
+        sessions.rotate();
+        if !linked {
+            sessions.end();
+        }
+        sessions.rotate()
+    };
+    let usual = third(&build(|builder| builder), true);
+    assert_eq!(third(&build(|builder| builder), true), usual);
+    assert_ne!(third(&build(|builder| builder), false), usual, "the previous id");
+    assert_ne!(third(&build(|builder| builder.with_installation_id("here")), true), usual, "the installation");
+    let later = |builder: SessionsBuilder| builder.with_clock(ManualClock::new(epoch() + MINUTE));
+    assert_ne!(third(&build(later), true), usual, "the start");
+    let first = build(|builder| builder.with_id_generator(|| "same"));
+    let fourth = build(|builder| builder);
+    third(&fourth, true);
+    (0..2).for_each(|_| _ = fourth.rotate());
+    fourth.end();
+    let (first, fourth) = (first.rotate(), fourth.rotate());
+    assert_eq!((first.id(), first.previous_id()), (fourth.id(), fourth.previous_id()));
+    assert_ne!(first, fourth, "the index");
 }
 
 #[test]
