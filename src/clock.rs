@@ -194,3 +194,17 @@ pub(crate) mod sealed {
     /// Keeps [`Clock`](super::Clock) ours to extend.
     pub trait Sealed {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_parks_until_its_deadline_and_no_longer_than_a_minute() {
+        let park = |remaining| Source::System.park(remaining);
+        assert_eq!((park(Some(5)), park(Some(-5))), (Duration::from_nanos(5), Duration::ZERO));
+        for long in [Some(60_000_000_001), Some(i64::MAX), None] {
+            assert_eq!(park(long), Duration::from_secs(60), "a thread that is parked does not see the machine sleep");
+        }
+    }
+}
