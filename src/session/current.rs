@@ -287,3 +287,62 @@ impl<S: Sink> Current<S> {
         Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::clock::{Attend, TimeSource};
+    use crate::session::chain::Settings;
+
+    /// Time passes with every reading, and the tick only when it is told to.
+    #[derive(Debug, Default)]
+    struct Coarse {
+        tick: AtomicI64,
+        readings: AtomicI64,
+    }
+
+    impl TimeSource for Coarse {
+        fn tick(&self) -> i64 {
+            self.tick.load(Ordering::Relaxed)
+        }
+
+        fn moment(&self) -> Moment {
+            let now = self.readings.fetch_add(1, Ordering::Relaxed);
+            Moment { boot: now, wall: now }
+        }
+
+        fn attend(&self, _: Weak<dyn Attend>) {}
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn decided(&self, _: Decided) {}
+    }
+
+    #[test]
+    fn within_a_tick_signals_read_no_clock_and_write_nothing() {
+        let clock = Arc::new(Coarse::default());
+        let settings = Settings { inactivity_timeout: 1_000, background_timeout: 1_000, max_duration: None };
+        let source = Source::Given(clock.clone());
+        let losses = Arc::new(LossCounters::default());
+        let current = Current::new(Chain::new(settings, None, None), source, IdSource::default(), losses, Nobody);
+        let seen = |active| {
+            let live = current.touch(active, || panic!("nothing starts")).expect("started");
+            (clock.readings.load(Ordering::Relaxed), live.last_activity())
+        };
+        current.touch(true, || None);
+        for _ in 0..3 {
+            clock.tick.fetch_add(1, Ordering::Relaxed);
+            let first = seen(true);
+            assert_eq!(first.1, Some(first.0 - 1), "the first of a tick is noted");
+            for signal in 0..100 {
+                assert_eq!(seen(signal % 2 == 0), first);
+            }
+        }
+    }
+}
