@@ -90,6 +90,7 @@ fn b075_a_log_gets_an_id_and_nothing_else_of_it_changes() {
         assert_eq!((log.record.severity_number(), log.record.severity_text()), (Some(Severity::Warn2), Some("WARN2")));
         let trace = log.record.trace_context().unwrap();
         assert_eq!((trace.trace_id, trace.span_id), (TraceId::from(7), SpanId::from(8)));
+        assert_eq!(trace.trace_flags, Some(TraceFlags::SAMPLED));
         assert_eq!(log.instrumentation.name(), "cart");
         assert_eq!(log.resource.get(&Key::from("service.name")), Some("shop".into()));
         let mut expected: Vec<_> = attributes.map(|(key, value)| (Key::from(key), value)).to_vec();

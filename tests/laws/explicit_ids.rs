@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
-use opentelemetry::trace::{Span as _, SpanBuilder, SpanId, TraceId, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanId, TraceContextExt as _, TraceId, Tracer as _, TracerProvider as _,
+};
 use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SimpleSpanProcessor, SpanData};
 use otel_session::Sessions;
@@ -65,7 +67,10 @@ fn law_6_of_several_explicit_ids_on_a_log_the_last_is_exported_and_everything_el
         }
         record.add_attribute("session.id", "own");
         let before = record.clone();
-        rig.tracer().in_span("span", |_| logger.emit(record));
+        let span = rig.tracer().in_span("span", |context| {
+            logger.emit(record);
+            context.span().span_context().clone()
+        });
         // Looking at a line fails where an attribute stands twice.
         let line = rig.lines().into_iter().rfind(|line| line.body == "several").unwrap();
         assert_eq!(line.id.as_deref(), Some("own"));
@@ -77,7 +82,9 @@ fn law_6_of_several_explicit_ids_on_a_log_the_last_is_exported_and_everything_el
             (after.severity_number(), after.severity_text()),
             (before.severity_number(), before.severity_text())
         );
-        assert!(after.trace_context().is_some());
+        let trace = after.trace_context().unwrap();
+        assert_eq!((trace.trace_id, trace.span_id), (span.trace_id(), span.span_id()));
+        assert_eq!((trace.trace_flags, after.body()), (Some(span.trace_flags()), before.body()));
     }
 }
 
