@@ -193,6 +193,31 @@ fn the_order_within_a_session_is_kept_with_eight_requests_in_flight() {
 }
 
 #[test]
+fn without_settings_eight_requests_are_under_way_at_most() {
+    let under_way = Arc::new((Mutex::new((0_u64, 0_u64)), Condvar::new()));
+    let at_once = Arc::clone(&under_way);
+    let (sink, _) = sink(move |_| {
+        let (count, changed) = &*at_once;
+        let mut guard = count.lock().unwrap();
+        guard.0 += 1;
+        guard.1 = guard.1.max(guard.0);
+        changed.notify_all();
+        guard = changed.wait_timeout_while(guard, LONG, |(_, most)| *most < 8).unwrap().0;
+        // A ninth would have the time to come.
+        guard = changed.wait_timeout_while(guard, Duration::from_millis(50), |(_, most)| *most < 9).unwrap().0;
+        guard.0 -= 1;
+        Reply::ok("")
+    });
+    let exporter = builder(&sink.endpoint()).build().unwrap();
+    const SESSIONS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    exporter.pause();
+    export(&exporter, &SESSIONS.map(|session| visit(session, &[]))).unwrap();
+    exporter.resume();
+    assert_eq!(exporter.shutdown(LONG).delivered, SESSIONS.len() as u64);
+    assert_eq!(under_way.0.lock().unwrap().1, 8);
+}
+
+#[test]
 fn the_returned_event_id_is_told_with_ours_and_nonsense_is_not() {
     let replies = Mutex::new(vec!["not an id", "", " 4454d621-e056-4afc-bb5b-063a3f98e4a7\r\n"].into_iter());
     let (sink, calls) = sink(move |_| Reply::ok(replies.lock().unwrap().next().unwrap_or_default()));

@@ -1,7 +1,7 @@
 //! When events are sent, how many together, and what becomes of failures.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use otel_session::export::{Outbox, Overflow, RetryPolicy};
@@ -9,7 +9,7 @@ use otel_session::{Loss, SnowplowExporter, SnowplowExporterBuilder};
 
 use crate::recorder::Recorder;
 use crate::requests::HOUR;
-use crate::rig::{FIRST, Rig};
+use crate::rig::{FIRST, Rig, SECOND};
 
 /// Events only leave in batches of this size, or by a flush.
 fn batches(size: usize) -> impl FnOnce(SnowplowExporterBuilder) -> SnowplowExporterBuilder {
@@ -150,9 +150,50 @@ fn several_requests_can_be_in_flight_at_once() {
     let collector = Recorder::answering(|number, _| (number >= 2).then(|| (200, Vec::new())));
     let rig = Rig::on(collector, |builder| builder.with_max_in_flight(2).with_max_batch_events(1));
     rig.named(FIRST);
-    rig.named(crate::rig::SECOND);
+    rig.named(SECOND);
     // Neither is answered, and yet both are under way.
     rig.collector.wait_requests(2);
+}
+
+#[test]
+fn without_settings_a_post_is_filled_up_to_40_000_bytes() {
+    let rig = Rig::new();
+    rig.exporter.pause();
+    (0..100).for_each(|_| rig.event("checkout", FIRST, &[("note", &"x".repeat(500))]));
+    rig.exporter.resume();
+    rig.flush();
+    let requests = rig.collector.requests();
+    let sizes: Vec<_> = requests.iter().map(|it| it.body.len()).collect();
+    let event = sizes[0] / requests[0].events().len();
+    let [full @ .., last] = sizes.as_slice() else { panic!("no request") };
+    assert!(!full.is_empty() && full.iter().all(|size| (40_000 - event..=40_000).contains(size)), "{sizes:?}");
+    assert!(*last <= 40_000, "{sizes:?}");
+}
+
+#[test]
+fn without_settings_one_request_is_under_way_at_a_time() {
+    let under_way = Arc::new((Mutex::new((0, 0)), Condvar::new()));
+    let at_once = Arc::clone(&under_way);
+    let collector = Recorder::answering(move |_, _| {
+        let (count, changed) = &*at_once;
+        let mut guard = count.lock().unwrap();
+        guard.0 += 1;
+        guard.1 = guard.1.max(guard.0);
+        changed.notify_all();
+        // What would be sent beside it has the time to come.
+        let bound = Duration::from_millis(20);
+        let (mut guard, _) = changed.wait_timeout_while(guard, bound, |(_, most)| *most < 2).unwrap();
+        guard.0 -= 1;
+        Some((200, Vec::new()))
+    });
+    let rig = Rig::on(collector, |builder| builder.with_max_batch_events(1));
+    rig.exporter.pause();
+    for session in [FIRST, SECOND, FIRST, SECOND] {
+        rig.named(session);
+    }
+    rig.exporter.resume();
+    rig.flush();
+    assert_eq!(under_way.0.lock().unwrap().1, 1);
 }
 
 #[test]

@@ -84,6 +84,20 @@ fn the_limit_of_a_get_counts_the_whole_url() {
 }
 
 #[test]
+fn without_settings_a_url_of_16_384_bytes_is_a_get_and_a_longer_one_a_post() {
+    let sent = |name: &str, note: usize| {
+        let rig = Rig::with(|builder| builder.with_method(Method::Get).with_base64(false).with_namespace(name));
+        rig.event("checkout", FIRST, &[("note", &"x".repeat(note))]);
+        let request = rig.collector.wait_requests(1).remove(0);
+        (request.method, request.path.len() + rig.collector.url().len())
+    };
+    let (_, around) = sent("get-default-0", 1);
+    let fits = 1 + 16_384 - around;
+    assert_eq!(sent("get-default-1", fits), ("GET".to_owned(), 16_384));
+    assert_eq!(sent("get-default-2", fits + 1).0, "POST");
+}
+
+#[test]
 fn the_time_of_sending_is_fresh_in_each_attempt_and_can_be_left_out_of_a_get() {
     let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000));
     let collector = Recorder::answering(|number, _| Some((if number == 0 { 500 } else { 200 }, Vec::new())));
