@@ -197,6 +197,21 @@ fn without_settings_one_request_is_under_way_at_a_time() {
 }
 
 #[test]
+fn an_event_that_is_dropped_leaves_a_gap_and_stays_the_first_of_its_session() {
+    let collector = Recorder::answering(|number, _| Some((if number == 0 { 422 } else { 200 }, Vec::new())));
+    let rig = Rig::on(collector, |builder| builder);
+    rig.start(FIRST);
+    rig.flush();
+    assert_eq!(rig.exporter.losses().count(Loss::EventRejected), 1);
+    rig.named(FIRST);
+    rig.flush();
+    let events = rig.collector.events();
+    let [dropped, next] = events.as_slice() else { panic!("{events:?}") };
+    let session = next.entity("client_session").unwrap();
+    assert_eq!((session["eventIndex"].as_u64(), session["firstEventId"].as_str()), (Some(2), dropped.text("eid")));
+}
+
+#[test]
 fn a_full_queue_drops_the_oldest_or_the_newest() {
     for (overflow, kept) in [(Overflow::DropOldest, ["3", "4"]), (Overflow::DropNewest, ["1", "2"])] {
         let outbox = Outbox::memory().with_overflow(overflow);
