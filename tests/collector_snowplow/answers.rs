@@ -1,5 +1,10 @@
 //! What a tracker hears, and what of it the collector keeps.
 
+use std::time::{Duration, SystemTime};
+
+use otel_session::collector::DevCollector;
+use otel_session::testing::ManualClock;
+
 use crate::story::{NIL, TP2, collector, counts, envelope, get, get_json, page_view, post_to, request, send, text};
 
 #[test]
@@ -31,6 +36,17 @@ fn b76_get_is_answered_with_a_pixel_that_is_not_cached() {
         );
     }
     assert_eq!(counts(&collector), (3, 0));
+}
+
+#[test]
+fn every_tracker_is_given_the_cookie_for_a_year() {
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    let collector = DevCollector::builder().with_clock(clock).build().expect("a collector");
+    for reply in [get(&collector, "/i?e=pv&p=web&tv=t", "Cookie: sp=known\r\n"), send(&collector, &[page_view()])] {
+        let year = "; expires=wed, 13 nov 2024 22:13:20 gmt; path=/; samesite=none; secure; httponly";
+        let cookie = reply.head.lines().find(|line| line.starts_with("set-cookie: sp=")).expect("a cookie");
+        assert!(cookie.ends_with(year), "{cookie}");
+    }
 }
 
 #[test]
@@ -187,7 +203,7 @@ fn the_network_user_id_is_the_querys_else_the_cookies_else_new() {
 
 #[test]
 fn whoever_sends_the_do_not_track_cookie_is_answered_and_not_kept() {
-    let builder = otel_session::collector::DevCollector::builder();
+    let builder = DevCollector::builder();
     let collector = builder.with_snowplow_do_not_track_cookie("opt_out", "yes").build().expect("a collector");
     for (cookie, kept) in [("opt_out=yes", 0), ("opt_out=no", 1)] {
         let reply = get(&collector, "/i?e=pv&p=web&tv=t", &format!("Cookie: {cookie}\r\n"));

@@ -66,6 +66,40 @@ fn b89_a_large_body_is_split_and_an_event_too_large_alone_is_a_size_violation() 
 }
 
 #[test]
+fn without_settings_the_sizes_are_those_of_the_real_collector() {
+    let collector = collector();
+    // Events of 1,000 bytes each, of which the last makes up the size.
+    let of_size = |bytes: usize| {
+        let padded = |length: usize| with(&[("ue_na", &"x".repeat(length))]);
+        let mut events = vec![padded(950); (bytes - 2_000) / 1_000];
+        let missing = bytes - envelope(&[&events[..], &[padded(0)]].concat()).to_string().len();
+        events.push(padded(missing));
+        let body = envelope(&events).to_string();
+        assert_eq!(body.len(), bytes);
+        (body, events.len())
+    };
+    let judged = |bytes: usize| {
+        get(&collector, "/micro/reset", "");
+        let (body, events) = of_size(bytes);
+        assert_eq!(post_to(&collector, TP2, "", &body).status, 200, "{bytes}");
+        let (good, bad) = counts(&collector);
+        (good == events, bad)
+    };
+    for bytes in [1_000_000, 1_000_001, 1 << 20] {
+        assert_eq!(judged(bytes), (true, 0), "{bytes} bytes are a record, or are split into some");
+    }
+    assert_eq!(judged((1 << 20) + 1), (false, 1));
+    assert!(only_errors(&collector).contains("a payload may have 1048576"), "{}", only_errors(&collector));
+    for (bytes, fits) in [(1_000_000, true), (1_000_001, false)] {
+        get(&collector, "/micro/reset", "");
+        let one = |length: usize| envelope(&[with(&[("ue_na", &"x".repeat(length))])]).to_string();
+        let around = one(0).len();
+        post_to(&collector, TP2, "", &one(bytes - around));
+        assert_eq!(counts(&collector), (usize::from(fits), usize::from(!fits)), "one event of {bytes} bytes");
+    }
+}
+
+#[test]
 fn what_was_reset_takes_no_room_any_more() {
     let collector = DevCollector::builder().with_max_stored_bytes(1 << 20).build().expect("a collector");
     let long = "x".repeat(2_000);
