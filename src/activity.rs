@@ -122,7 +122,8 @@ impl Signal<'_> {
         self.kind
     }
 
-    /// The event name of a log, or the name of a `tracing` span or event.
+    /// The event name of a log, or the name of a `tracing` span or event. None for what `tracing` itself names after its
+    /// line (`info!(..)` without `name:`): that is no event of that name, whichever way it comes.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name

@@ -24,6 +24,7 @@ mod clock;
 #[cfg(feature = "dev-collector")]
 pub mod collector;
 mod error;
+mod event_name;
 #[cfg(feature = "bridge")]
 pub mod export;
 #[cfg(any(feature = "bridge", feature = "otlp"))]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Rooms that everybody may name. They may name each other, in one direction.
-const GROUND: &[&str] = &["calendar", "clock", "error", "host", "iglu", "semconv", "telemetry", "sync"];
+const GROUND: &[&str] = &["calendar", "clock", "error", "event_name", "host", "iglu", "semconv", "telemetry", "sync"];
 
 /// The left half's upper rooms: they may name each other, in one direction.
 const LEFT: &[&str] = &["sessions", "stamp", "lifecycle", "layer", "scope"];

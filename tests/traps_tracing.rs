@@ -4,12 +4,14 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::{OpenTelemetryTracingBridge, TracingSpanAttributes};
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use otel_session::Sessions;
 use otel_session::testing::{CapturedLogs, CapturedSpans};
+use otel_session::{Activity, Sessions, SignalKind};
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Layer, Registry};
@@ -149,6 +151,34 @@ fn f_the_appenders_records_have_no_time_of_their_own_and_belong_by_their_emissio
         let logs: Vec<_> = lines.iter().filter(|line| !line.is_lifecycle()).collect();
         assert_eq!(logs.iter().map(|line| line.id.clone()).collect::<Vec<_>>(), starts);
         assert!(logs.iter().all(|line| line.at.is_none() && line.observed_at.is_some()));
+    });
+}
+
+/// That name is the place of the call: who asks for events would else be told of each log.
+#[test]
+fn f_the_place_that_the_appender_names_its_records_after_is_no_name_of_an_event_to_a_filter() {
+    in_every_runtime(|| {
+        for with_layer in [false, true] {
+            let asked = Arc::new(Mutex::new(Vec::new()));
+            let note = asked.clone();
+            let filter = Activity::filter(move |signal| {
+                note.lock().unwrap().push((signal.kind(), signal.name().map(str::to_owned)));
+                true
+            });
+            let sessions = Sessions::builder().with_activity(filter).build().unwrap();
+            let loggers = Kind::Simple.loggers(&sessions, CapturedLogs::default());
+            let layer = with_layer.then(|| sessions.layer());
+            let dispatch =
+                Dispatch::new(Registry::default().with(layer).with(OpenTelemetryTracingBridge::new(&loggers)));
+            tracing::dispatcher::with_default(&dispatch, || {
+                tracing::info!("a log");
+                tracing::info!(name: "checkout", "an event");
+            });
+            let kind = if with_layer { SignalKind::TracingEvent } else { SignalKind::Log };
+            let asked = asked.lock().unwrap();
+            let names: Vec<_> = asked.iter().filter(|(of, _)| *of == kind).map(|(_, name)| name.as_deref()).collect();
+            assert_eq!(names, [None, Some("checkout")], "{asked:?}");
+        }
     });
 }
 

@@ -16,8 +16,6 @@ mod cookie_jar;
 mod cookies;
 mod delivery;
 mod endpoint;
-#[cfg(any(feature = "opentracker", feature = "snowplow"))]
-mod event_name;
 #[cfg(feature = "testing")]
 mod failpoint;
 #[cfg(not(feature = "testing"))]

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::field::LogTarget;
 use crate::activity::{Activity, Signal, SignalKind, ask, is_plumbing};
+use crate::event_name;
 use crate::scope;
 use crate::session::Live;
 use crate::sessions::Sessions;
@@ -61,7 +62,7 @@ impl Policy {
         let active = self.counts(sessions, metadata, target)
             && activity.counts(&sessions.core.losses, || Signal {
                 kind,
-                name: Some(metadata.name()),
+                name: name(kind, metadata),
                 target: Some(target),
                 severity: Some(severity(*metadata.level())),
             });
@@ -72,6 +73,14 @@ impl Policy {
         *metadata.level() <= self.level
             && self.targets.as_ref().is_none_or(|targets| targets.would_enable(target, metadata.level()))
             && self.filter.as_ref().is_none_or(|filter| ask(&sessions.core.losses, || filter(metadata)))
+    }
+}
+
+/// The name of a span, and of an event if somebody gave it one: `tracing` itself names an event after its line.
+fn name(kind: SignalKind, metadata: &Metadata<'_>) -> Option<&'static str> {
+    match kind {
+        SignalKind::TracingEvent => event_name::given(metadata.name()),
+        _ => Some(metadata.name()),
     }
 }
 

@@ -16,6 +16,7 @@ use super::late::LateLogs;
 use super::nested;
 use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
+use crate::event_name::event_name;
 use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, Turn, blank, scope as lifecycle_scope};
 use crate::scope;
 use crate::semconv::{SESSION_ID, USER_ID};
@@ -73,7 +74,7 @@ impl Sessions {
         let active = !plumbing
             && self.activity.counts(&self.core.losses, || Signal {
                 kind: SignalKind::Log,
-                name: record.event_name(),
+                name: event_name(record),
                 target: record.target().map(|target| &**target),
                 severity: record.severity_number(),
             });

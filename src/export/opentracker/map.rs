@@ -18,7 +18,7 @@ use super::properties::{MAX_TITLE_BYTES, Origin, Properties};
 use super::query::Query;
 use super::value::{Text, beginning, cut, text_of};
 use crate::clock::to_nanos;
-use crate::export::event_name::event_name;
+use crate::event_name::event_name;
 use crate::semconv::{
     ENDUSER_ID, EVENT_NAME, EVENT_SESSION_END, EVENT_SESSION_START, LOG_RECORD_UID, SESSION_ID, USER_ID,
 };

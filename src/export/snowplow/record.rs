@@ -14,7 +14,7 @@ use super::fields::Field;
 use super::ids::dashed;
 use super::names;
 use super::shapes::{ReadyText, Shapes};
-use crate::export::event_name::event_name;
+use crate::event_name::event_name;
 use crate::{clock, semconv};
 
 /// What a record is.

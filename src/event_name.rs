@@ -1,11 +1,16 @@
-//! The name that somebody gave an event, in every bridge alike.
+//! The name that somebody gave an event, for filters of activity and in every bridge alike.
 
 use opentelemetry_sdk::logs::SdkLogRecord;
 
 /// The event name of a record; none if it is one that `tracing` makes up where nobody gives any, such as
 /// `event src/main.rs:7`, or `log event` for a record of the `log` crate. That one is a plain log.
 pub(crate) fn event_name(record: &SdkLogRecord) -> Option<&'static str> {
-    record.event_name().filter(|name| !is_made_up(name))
+    record.event_name().and_then(given)
+}
+
+/// The name of an event; none if it is made up.
+pub(crate) fn given(name: &str) -> Option<&str> {
+    (!is_made_up(name)).then_some(name)
 }
 
 fn is_made_up(name: &str) -> bool {
