@@ -22,6 +22,7 @@ use super::failures::Failures;
 use super::gone::Gone;
 use super::nested;
 use super::tally::{Tally, nothing_is_on_its_way};
+use super::whose::Whose;
 use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
 use crate::session::Live;
@@ -57,7 +58,8 @@ impl Sessions {
             InjectingExporter { sessions: self.clone(), queue: queue.clone(), belt: belt.clone(), inner: exporter };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let (attached, gone, closed) = (OnceLock::new(), Gone::default(), AtomicBool::new(false));
-        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached, gone, closed, inner };
+        let whose = Whose::new(&self.core);
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, whose, attached, gone, closed, inner };
         SessionBatchLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 }
@@ -84,6 +86,7 @@ struct BatchPipeline {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
     belt: Arc<Belt>,
+    whose: Whose,
     attached: OnceLock<()>,
     gone: Gone,
     /// The SDK's processor has shut down: it drops whatever it gets.
@@ -107,14 +110,14 @@ impl BatchPipeline {
         }
         self.attach(None);
         self.queue.mark_published(live.record);
-        self.sessions.stamp_log(data, live);
+        self.sessions.stamp_log(data, live, &self.whose);
         self.hand_on(data, from);
     }
 
     /// Emits a log that came after the pipeline has left.
     #[cold]
     fn emit_late_comer(&self, data: &mut SdkLogRecord, from: &InstrumentationScope) {
-        self.gone.stamp(&self.sessions, data, from);
+        self.gone.stamp(&self.sessions, data, from, &self.whose);
         if self.closed.load(Ordering::Acquire) {
             self.sessions.core.losses.add(Loss::LogAfterShutdown, 1);
         } else {
@@ -204,7 +207,7 @@ impl LogProcessor for SessionBatchLogProcessor {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_first(live, data, instrumentation);
             }
-            self.sessions.stamp_log(data, live);
+            self.sessions.stamp_log(data, live, &pipeline.whose);
         }
         pipeline.hand_on(data, instrumentation);
     }
@@ -229,6 +232,7 @@ impl LogProcessor for SessionBatchLogProcessor {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
+        self.pipeline.whose.provider_is_built();
         match Arc::get_mut(&mut self.pipeline) {
             Some(pipeline) => pipeline.inner.set_resource(resource),
             // Attached already: the keeper may be publishing through it right now.

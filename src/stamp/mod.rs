@@ -1,6 +1,7 @@
 //! Puts ids on signals, and attaches log pipelines to the lifecycle.
 
 mod batch_log;
+mod built;
 mod failures;
 mod first;
 mod gone;
@@ -9,6 +10,7 @@ mod log;
 mod nested;
 mod span;
 mod tally;
+mod whose;
 
 pub use batch_log::SessionBatchLogProcessor;
 pub use log::SessionLogProcessor;

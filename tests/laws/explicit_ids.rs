@@ -264,6 +264,51 @@ fn law_6_of_two_sessions_on_one_provider_the_first_registered_stamps_and_both_li
 }
 
 #[test]
+fn law_6_of_two_sessions_on_one_logger_provider_only_the_first_registered_names_the_user() {
+    let build = || Sessions::builder().with_clock(ManualClock::new(epoch())).build().unwrap();
+    let log = |provider: &SdkLoggerProvider, explicit: bool| {
+        let logger = provider.logger("test");
+        let mut record = logger.create_log_record();
+        record.set_body(AnyValue::String("log".into()));
+        if explicit {
+            record.add_attribute("session.id", "explicit");
+        }
+        logger.emit(record);
+    };
+    let ways = [false, true].into_iter().flat_map(|batched| [(batched, false), (batched, true)]);
+    for ((batched, explicit), of_first) in ways.flat_map(|way| [(way, None), (way, Some("ada"))]) {
+        let (first, second) = (build(), build());
+        first.set_user_id(of_first);
+        second.set_user_id(Some("bob"));
+        let kept = [(); 3].map(|()| CapturedLogs::default());
+        let [of_both, beside, alone] = kept.clone();
+        let both =
+            SdkLoggerProvider::builder().with_log_processor(first.log_processor(SimpleLogProcessor::new(of_both)));
+        let both = match batched {
+            true => both.with_log_processor(second.batch_log_processor(beside)),
+            false => both.with_log_processor(second.log_processor(SimpleLogProcessor::new(beside))),
+        };
+        let both = both.build();
+        let alone = provider_of(second.log_processor(SimpleLogProcessor::new(alone)));
+        for _ in 0..3 {
+            log(&both, explicit);
+            log(&alone, explicit);
+        }
+        both.force_flush().unwrap();
+        let users = kept.map(|logs| {
+            let lines = lines(&logs).into_iter().filter(|line| !line.is_lifecycle());
+            lines.map(|line| line.user_id).collect::<Vec<_>>()
+        });
+        let firsts = vec![of_first.map(str::to_owned); 3];
+        assert_eq!(
+            users,
+            [firsts.clone(), firsts, vec![Some("bob".to_owned()); 3]],
+            "{batched} {of_first:?} {explicit}"
+        );
+    }
+}
+
+#[test]
 fn law_6_of_two_sessions_on_one_tracer_provider_the_first_registered_stamps_and_both_live() {
     let clock = ManualClock::new(epoch());
     let build =
