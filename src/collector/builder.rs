@@ -45,7 +45,7 @@ impl Default for DevCollectorBuilder {
             max_body_bytes: 4 << 20,
             max_records: 262_144,
             max_stored_bytes: 256 << 20,
-            body_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             clock: Source::System,
             schemas: Vec::new(),
             iglu_dirs: Vec::new(),
@@ -91,8 +91,8 @@ impl DevCollectorBuilder {
         self
     }
 
-    /// How long a request body may take to arrive. Default: 10 s, at least 1 ms; after it the answer is 408. Shorten it
-    /// to see what a sender does with that.
+    /// How long a request body may take to arrive. Default: 30 s, as in Snowplow's collector, at least 1 ms; after it the
+    /// answer is 408. Shorten it to see what a sender does with that.
     pub fn with_body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
@@ -322,3 +322,14 @@ fn can_be_asked_for(path: &str) -> bool {
 
 const LARGEST_BODY: usize = 1 << 30;
 const LEAST_STORED_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By real time it would take that long.
+    #[test]
+    fn without_settings_a_body_has_the_time_that_the_real_collector_gives_it() {
+        assert_eq!(DevCollectorBuilder::default().body_timeout, Duration::from_secs(30));
+    }
+}
