@@ -57,6 +57,21 @@ fn a_get_without_base64_survives_unicode() {
     assert!(event.own().1.to_string().contains("✓ à la mode 100%+1"));
 }
 
+/// As `encodeURIComponent` of JavaScript does it: forms write a blank as `+`, and so the collector here would not tell.
+#[test]
+fn a_url_is_percent_encoded_begins_with_its_time_and_ends_with_its_contexts() {
+    for (base64, contexts) in [(false, "co"), (true, "cx")] {
+        let rig = Rig::with(|builder| builder.with_method(Method::Get).with_base64(base64));
+        rig.event("session.start", FIRST, &[("user.id", "✓ à+b!"), ("note", "c d")]);
+        let path = rig.collector.wait_requests(1).remove(0).path;
+        assert!(path.contains("&uid=%E2%9C%93%20%C3%A0%2Bb!&") && !path.contains('+'), "{path}");
+        let (_, query) = path.split_once('?').unwrap();
+        let keys: Vec<_> = query.split('&').map(|pair| pair.split('=').next().unwrap()).collect();
+        assert_eq!((keys.first(), keys.last()), (Some(&"stm"), Some(&contexts)), "{keys:?}");
+        assert_eq!(query.matches('=').count(), keys.len(), "base64 without padding: {query}");
+    }
+}
+
 #[test]
 fn a_get_that_would_be_too_long_is_one_post() {
     let rig = Rig::with(|builder| builder.with_method(Method::Get).with_max_get_bytes(2000));
