@@ -21,7 +21,7 @@ fn a_payload_holds_texts_only_and_nothing_empty() {
     assert_eq!(keys, ["co", "dtm", "duid", "e", "eid", "p", "sid", "tna", "tv", "ue_pr", "vid"]);
     assert_eq!(sent.field("dtm"), Some("1700000000000"));
     assert_eq!(sent.field("p"), Some("srv"));
-    assert!(sent.field("tv").unwrap().starts_with("rust-otel-session-"));
+    assert_eq!(sent.field("tv"), Some(concat!("rust-otel-session-", env!("CARGO_PKG_VERSION"))));
 }
 
 #[test]
@@ -107,6 +107,41 @@ fn the_fields_of_a_record_win_over_the_subject_key_by_key() {
     }
     assert_eq!(sent.field("vid"), Some("1"), "the subject's session is not that of the record");
     assert_eq!(sent.data().get("attributes"), None, "what has a field is not sent twice");
+}
+
+#[test]
+fn each_field_has_an_attribute_that_fills_it() {
+    let conventional =
+        [("user_agent.original", "ua"), ("client.address", "ip"), ("browser.language", "lang"), ("url.full", "url")];
+    let ours = [
+        ("snowplow.ua", "ua"),
+        ("snowplow.ip", "ip"),
+        ("snowplow.lang", "lang"),
+        ("snowplow.url", "url"),
+        ("snowplow.refr", "refr"),
+        ("snowplow.page", "page"),
+        ("snowplow.tz", "tz"),
+        ("snowplow.res", "res"),
+        ("snowplow.vp", "vp"),
+        ("snowplow.ds", "ds"),
+        ("snowplow.cd", "cd"),
+        ("snowplow.cs", "cs"),
+        ("snowplow.fp", "fp"),
+        ("snowplow.tnuid", "tnuid"),
+    ];
+    let mut bridge = Bridge::new(MapSettings::default());
+    let usual: Vec<_> = bridge.send_one(event([])).fields.into_keys().collect();
+    for (attribute, key) in conventional.into_iter().chain(ours) {
+        let value = match key {
+            "res" | "vp" | "ds" => "12x34",
+            "cd" => "24",
+            _ => "some text",
+        };
+        let sent = bridge.send_one(with(event([]), attribute, value));
+        assert_good(&sent);
+        let said: Vec<_> = sent.fields.iter().filter(|(key, _)| !usual.contains(key)).collect();
+        assert_eq!(said, [(&key.to_owned(), &value.to_owned())], "{attribute}");
+    }
 }
 
 /// Behaviour 44.
