@@ -315,6 +315,15 @@ fn self_describing_parts_that_break_a_rule_make_the_event_bad() {
 }
 
 #[test]
+fn a_list_of_entities_may_be_empty_in_its_later_version_only() {
+    let collector = collector();
+    let empty = contexts(&[]);
+    send(&collector, &[with(&[("co", &empty.replace("1-0-0", "1-0-1"))]), with(&[("co", &empty)])]);
+    assert_eq!(counts(&collector), (1, 1));
+    assert!(only_errors(&collector).contains("contexts/jsonschema/1-0-0"), "{}", only_errors(&collector));
+}
+
+#[test]
 fn every_error_of_an_event_is_listed_within_bounds() {
     let collector = collector();
     send(&collector, &[with(&[("eid", "1"), ("sid", "2"), ("p", "3"), ("co", "{"), ("uid", &"x".repeat(100_000))])]);
