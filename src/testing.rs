@@ -177,3 +177,35 @@ impl SpanExporter for CapturedSpans {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A keeper that is never done.
+    #[derive(Default)]
+    struct Busy(Mutex<Vec<(u64, Duration)>>);
+
+    impl Attend for Busy {
+        fn wake(&self) -> u64 {
+            7
+        }
+
+        fn settle(&self, wake: u64, bound: Duration) -> bool {
+            self.0.lock().push((wake, bound));
+            false
+        }
+    }
+
+    #[test]
+    fn the_clock_moves_and_is_false_where_a_keeper_is_not_done_within_five_seconds() {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+        assert!(clock.advance(Duration::ZERO), "there is nobody to wait for");
+        let busy = Arc::new(Busy::default());
+        let keeper: Arc<dyn Attend> = busy.clone();
+        clock.0.attend(Arc::downgrade(&keeper));
+        assert!(!clock.advance(Duration::from_secs(1)));
+        assert_eq!(*busy.0.lock(), [(7, Duration::from_secs(5))]);
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+    }
+}

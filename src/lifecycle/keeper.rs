@@ -134,3 +134,17 @@ impl Attend for Keeper {
         !too_long
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_keeper_that_is_not_done_is_told_so_when_the_bound_is_reached() {
+        let keeper = Keeper::default();
+        let wake = keeper.wake();
+        assert!(!keeper.settle(wake, Duration::from_millis(1)), "nobody does anything");
+        keeper.state.lock().done = wake;
+        assert!(keeper.settle(wake, Duration::from_millis(1)));
+    }
+}
