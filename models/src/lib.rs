@@ -12,6 +12,9 @@ mod clock;
 #[path = "../../src/error.rs"]
 #[allow(dead_code, unused_imports)]
 mod error;
+#[path = "../../src/event_name.rs"]
+#[allow(dead_code, unused_imports)]
+mod event_name;
 #[path = "../../src/lifecycle/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod lifecycle;

@@ -16,6 +16,7 @@ use opentelemetry_sdk::logs::SdkLogRecord;
 
 use super::built::{Built, Provider};
 use crate::lifecycle::Core;
+use crate::semconv::SESSION_ID;
 
 /// A log processor, as far as the stamps of others go.
 #[derive(Debug)]
@@ -39,12 +40,13 @@ impl Whose {
         self.provider.is_built();
     }
 
-    /// Whether other sessions on this provider are done with this very record.
+    /// Whether other sessions on this provider are done with this very record. One without an id is another one, which lies
+    /// where theirs lay and which they have not seen.
     pub(super) fn is_of_others(&self, record: &SdkLogRecord) -> bool {
         let is_of = |done: Done| {
             done.core != self.core && done.record == place(record) && Some(done.built) == self.provider.built()
         };
-        DONE.get().is_some_and(is_of)
+        DONE.get().is_some_and(is_of) && record.attributes_iter().any(|(key, _)| key.as_str() == SESSION_ID)
     }
 
     /// These sessions are done with a record.

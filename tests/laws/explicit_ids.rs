@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanId, TraceContextExt as _, TraceId, Tracer as _, TracerProvider as _,
 };
-use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider, SimpleLogProcessor};
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SimpleSpanProcessor, SpanData};
 use otel_session::Sessions;
 use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
@@ -306,6 +309,49 @@ fn law_6_of_two_sessions_on_one_logger_provider_only_the_first_registered_names_
             "{batched} {of_first:?} {explicit}"
         );
     }
+}
+
+/// Hands on what has this body.
+#[derive(Debug)]
+struct Picky<P>(P, &'static str);
+
+impl<P: LogProcessor> LogProcessor for Picky<P> {
+    fn emit(&self, data: &mut SdkLogRecord, scope: &InstrumentationScope) {
+        if data.body() == Some(&AnyValue::from(self.1)) {
+            self.0.emit(data, scope);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+#[test]
+fn law_6_a_log_that_the_first_of_two_sessions_does_not_see_is_stamped_by_the_second() {
+    let build = || Sessions::builder().with_clock(ManualClock::new(epoch())).build().unwrap();
+    let (first, second) = (build(), build());
+    let logs = CapturedLogs::default();
+    let provider = SdkLoggerProvider::builder()
+        .with_log_processor(Picky(first.log_processor(SimpleLogProcessor::new(CapturedLogs::default())), "seen"))
+        .with_log_processor(second.log_processor(SimpleLogProcessor::new(logs.clone())))
+        .build();
+    let logger = provider.logger("test");
+    for body in ["seen", "unseen"].iter().cycle().take(6) {
+        // Records that lie where the one before lay.
+        emit(&logger, body, None);
+    }
+    let ids: Vec<_> = lines(&logs).into_iter().filter(|line| !line.is_lifecycle()).map(|line| line.id).collect();
+    let of = |sessions: &Sessions| sessions.current().map(|session| session.id().to_owned());
+    assert_eq!(ids, [[of(&first), of(&second)], [of(&first), of(&second)], [of(&first), of(&second)]].concat());
 }
 
 #[test]
