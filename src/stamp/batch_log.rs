@@ -22,7 +22,6 @@ use super::failures::Failures;
 use super::gone::Gone;
 use super::nested;
 use super::tally::{Tally, nothing_is_on_its_way};
-use super::whose::Whose;
 use crate::lifecycle::{FLUSH_BOUND, Publish, QUEUE_BOUND, Queue, Record, blank, scope as lifecycle_scope};
 use crate::semconv::SESSION_ID;
 use crate::session::Live;
@@ -58,8 +57,7 @@ impl Sessions {
             InjectingExporter { sessions: self.clone(), queue: queue.clone(), belt: belt.clone(), inner: exporter };
         let inner = BatchLogProcessor::builder(exporter).with_batch_config(config).build();
         let (attached, gone, closed) = (OnceLock::new(), Gone::default(), AtomicBool::new(false));
-        let whose = Whose::new(&self.core);
-        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, whose, attached, gone, closed, inner };
+        let pipeline = BatchPipeline { sessions: self.clone(), queue, belt, attached, gone, closed, inner };
         SessionBatchLogProcessor { sessions: self.clone(), pipeline: Arc::new(pipeline) }
     }
 }
@@ -86,7 +84,6 @@ struct BatchPipeline {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
     belt: Arc<Belt>,
-    whose: Whose,
     attached: OnceLock<()>,
     gone: Gone,
     /// The SDK's processor has shut down: it drops whatever it gets.
@@ -110,14 +107,14 @@ impl BatchPipeline {
         }
         self.attach(None);
         self.queue.mark_published(live.record);
-        self.sessions.stamp_log(data, live, &self.whose);
+        self.sessions.stamp_log(data, live);
         self.hand_on(data, from);
     }
 
     /// Emits a log that came after the pipeline has left.
     #[cold]
     fn emit_late_comer(&self, data: &mut SdkLogRecord, from: &InstrumentationScope) {
-        self.gone.stamp(&self.sessions, data, from, &self.whose);
+        self.gone.stamp(&self.sessions, data, from);
         if self.closed.load(Ordering::Acquire) {
             self.sessions.core.losses.add(Loss::LogAfterShutdown, 1);
         } else {
@@ -207,7 +204,7 @@ impl LogProcessor for SessionBatchLogProcessor {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_first(live, data, instrumentation);
             }
-            self.sessions.stamp_log(data, live, &pipeline.whose);
+            self.sessions.stamp_log(data, live);
         }
         pipeline.hand_on(data, instrumentation);
     }
@@ -232,7 +229,6 @@ impl LogProcessor for SessionBatchLogProcessor {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.pipeline.whose.provider_is_built();
         match Arc::get_mut(&mut self.pipeline) {
             Some(pipeline) => pipeline.inner.set_resource(resource),
             // Attached already: the keeper may be publishing through it right now.

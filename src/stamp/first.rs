@@ -18,16 +18,16 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use opentelemetry::trace::Span as _;
 use opentelemetry_sdk::trace::Span;
 
-use super::built::{Built, Provider};
 use crate::lifecycle::Core;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, ThreadId, this_thread};
 
 /// Whose ids a span processor puts on.
 #[derive(Debug)]
 pub(super) struct Stamper {
     own: Arc<Core>,
     first: OnceLock<Arc<Core>>,
-    provider: Provider,
+    /// Told last: whoever made the processor may have told it before.
+    built: Mutex<Option<Built>>,
     /// How many spans it has looked at.
     looks: AtomicU32,
 }
@@ -40,17 +40,13 @@ impl Stamper {
             known.push(Arc::downgrade(own));
         }
         LOOKING.fetch_add(1, Ordering::Relaxed);
-        Self {
-            own: own.clone(),
-            first: OnceLock::new(),
-            provider: Provider::of_new_processor(),
-            looks: AtomicU32::new(0),
-        }
+        MADE.set(MADE.get() + 1);
+        Self { own: own.clone(), first: OnceLock::new(), built: Mutex::default(), looks: AtomicU32::new(0) }
     }
 
     /// The provider is being built, and comes by all of its processors.
     pub(super) fn provider_is_built(&self) {
-        self.provider.is_built();
+        *self.built.lock() = Some(Built { thread: this_thread(), made: MADE.get() });
     }
 
     /// A span starts, and comes by here.
@@ -67,7 +63,7 @@ impl Stamper {
             span: u64::from_be_bytes(span.span_context().span_id().to_bytes()),
             place: std::ptr::from_ref(span).addr(),
             core: Arc::as_ptr(&self.own).addr(),
-            built: self.provider.built(),
+            built: *self.built.lock(),
         };
         let before = PASSING.replace(this);
         if (before.span, before.place) == (this.span, this.place) && !are_apart(before.built, this.built) {
@@ -123,6 +119,13 @@ struct Passing {
     built: Option<Built>,
 }
 
+/// When a provider was built: on this thread, after so many processors had been made there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Built {
+    thread: ThreadId,
+    made: u64,
+}
+
 /// Whether two processors belong to two providers. Who was not told of the build may belong to any.
 fn are_apart(one: Option<Built>, other: Option<Built>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
@@ -139,4 +142,5 @@ static KNOWN: LazyLock<Mutex<Vec<Weak<Core>>>> = LazyLock::new(|| Mutex::new(Vec
 
 thread_local! {
     static PASSING: Cell<Passing> = const { Cell::new(Passing { span: 0, place: 0, core: 0, built: None }) };
+    static MADE: Cell<u64> = const { Cell::new(0) };
 }

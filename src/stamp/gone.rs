@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::logs::SdkLogRecord;
 
-use super::whose::Whose;
 use crate::lifecycle::scope as lifecycle_scope;
 use crate::session::Live;
 use crate::sessions::Sessions;
@@ -37,18 +36,12 @@ impl Gone {
     }
 
     /// Stamps a log that came too late.
-    pub(super) fn stamp(
-        &self,
-        sessions: &Sessions,
-        record: &mut SdkLogRecord,
-        from: &InstrumentationScope,
-        whose: &Whose,
-    ) {
+    pub(super) fn stamp(&self, sessions: &Sessions, record: &mut SdkLogRecord, from: &InstrumentationScope) {
         if record.event_name().is_some() && std::ptr::eq(from, lifecycle_scope()) {
             return;
         }
         if let Some(last) = self.last() {
-            sessions.stamp_log(record, last, whose);
+            sessions.stamp_log(record, last);
         }
     }
 }

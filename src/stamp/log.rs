@@ -14,7 +14,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::gone::Gone;
 use super::late::LateLogs;
 use super::nested;
-use super::whose::{self, Whose};
 use crate::activity::{Signal, SignalKind, is_plumbing};
 use crate::clock::to_nanos;
 use crate::event_name::event_name;
@@ -41,7 +40,6 @@ impl Sessions {
             sessions: self.clone(),
             queue,
             late,
-            whose: Whose::new(&self.core),
             attached: OnceLock::new(),
             gone: Gone::default(),
             inner,
@@ -85,24 +83,7 @@ impl Sessions {
 
     /// Stamps a log. The one place where logs get their ids.
     #[inline(always)]
-    pub(super) fn stamp_log(&self, record: &mut SdkLogRecord, live: &'static Live, whose: &Whose) {
-        if whose::are_several() {
-            return self.stamp_log_among_others(record, live, whose);
-        }
-        self.stamp_own_log(record, live);
-    }
-
-    /// The same where it may come from the processor of other sessions, on the same provider.
-    #[cold]
-    fn stamp_log_among_others(&self, record: &mut SdkLogRecord, live: &'static Live, whose: &Whose) {
-        if !whose.is_of_others(record) {
-            self.stamp_own_log(record, live);
-            whose.done(record);
-        }
-    }
-
-    #[inline(always)]
-    fn stamp_own_log(&self, record: &mut SdkLogRecord, live: &'static Live) {
+    pub(super) fn stamp_log(&self, record: &mut SdkLogRecord, live: &'static Live) {
         let snapshot = match record.timestamp() {
             None => &live.snapshot,
             Some(time) => self.snapshot_of(to_nanos(time), live, record),
@@ -225,7 +206,6 @@ struct LogPipeline<P> {
     sessions: Sessions,
     queue: Arc<Queue<Record>>,
     late: LateLogs,
-    whose: Whose,
     attached: OnceLock<()>,
     gone: Gone,
     inner: P,
@@ -255,14 +235,14 @@ impl<P: LogProcessor + 'static> LogPipeline<P> {
         }
         self.attach(None);
         let turn = self.catch_up(live.record);
-        self.sessions.stamp_log(data, live, &self.whose);
+        self.sessions.stamp_log(data, live);
         self.emit_or_wait(turn, live.record, data, instrumentation);
     }
 
     /// Emits a log that came after the pipeline has left. What stands before it may be about to go out only now.
     #[cold]
     fn emit_late_comer(&self, data: &mut SdkLogRecord, instrumentation: &InstrumentationScope) {
-        self.gone.stamp(&self.sessions, data, instrumentation, &self.whose);
+        self.gone.stamp(&self.sessions, data, instrumentation);
         match self.gone.last() {
             Some(last) if !self.queue.is_published(last.record) => {
                 let turn = self.catch_up(last.record);
@@ -403,7 +383,7 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
             if !pipeline.queue.is_published(live.record) {
                 return pipeline.emit_behind(live, data, instrumentation);
             }
-            self.sessions.stamp_log(data, live, &pipeline.whose);
+            self.sessions.stamp_log(data, live);
         }
         pipeline.inner.emit(data, instrumentation);
     }
@@ -426,7 +406,6 @@ impl<P: LogProcessor + 'static> LogProcessor for SessionLogProcessor<P> {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.pipeline.whose.provider_is_built();
         match Arc::get_mut(&mut self.pipeline) {
             Some(pipeline) => pipeline.inner.set_resource(resource),
             // Attached already: the keeper may be publishing through it right now.

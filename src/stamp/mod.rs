@@ -1,7 +1,6 @@
 //! Puts ids on signals, and attaches log pipelines to the lifecycle.
 
 mod batch_log;
-mod built;
 mod failures;
 mod first;
 mod gone;
@@ -10,7 +9,6 @@ mod log;
 mod nested;
 mod span;
 mod tally;
-mod whose;
 
 pub use batch_log::SessionBatchLogProcessor;
 pub use log::SessionLogProcessor;

@@ -2,16 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanId, TraceContextExt as _, TraceId, Tracer as _, TracerProvider as _,
 };
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider, SimpleLogProcessor};
+use opentelemetry_sdk::logs::{SdkLoggerProvider, SimpleLogProcessor};
 use opentelemetry_sdk::trace::{IdGenerator, SdkTracerProvider, SimpleSpanProcessor, SpanData};
 use otel_session::Sessions;
 use otel_session::testing::{CapturedLogs, CapturedSpans, ManualClock};
@@ -264,94 +261,6 @@ fn law_6_of_two_sessions_on_one_provider_the_first_registered_stamps_and_both_li
     };
     assert_eq!(stamped(&first_lines), stamped(&second_lines));
     assert_eq!(second_lines[0].id.as_deref(), second.current().as_ref().map(|session| session.id()));
-}
-
-#[test]
-fn law_6_of_two_sessions_on_one_logger_provider_only_the_first_registered_names_the_user() {
-    let build = || Sessions::builder().with_clock(ManualClock::new(epoch())).build().unwrap();
-    let log = |provider: &SdkLoggerProvider, explicit: bool| {
-        let logger = provider.logger("test");
-        let mut record = logger.create_log_record();
-        record.set_body(AnyValue::String("log".into()));
-        if explicit {
-            record.add_attribute("session.id", "explicit");
-        }
-        logger.emit(record);
-    };
-    let ways = [false, true].into_iter().flat_map(|batched| [(batched, false), (batched, true)]);
-    for ((batched, explicit), of_first) in ways.flat_map(|way| [(way, None), (way, Some("ada"))]) {
-        let (first, second) = (build(), build());
-        first.set_user_id(of_first);
-        second.set_user_id(Some("bob"));
-        let kept = [(); 3].map(|()| CapturedLogs::default());
-        let [of_both, beside, alone] = kept.clone();
-        let both =
-            SdkLoggerProvider::builder().with_log_processor(first.log_processor(SimpleLogProcessor::new(of_both)));
-        let both = match batched {
-            true => both.with_log_processor(second.batch_log_processor(beside)),
-            false => both.with_log_processor(second.log_processor(SimpleLogProcessor::new(beside))),
-        };
-        let both = both.build();
-        let alone = provider_of(second.log_processor(SimpleLogProcessor::new(alone)));
-        for _ in 0..3 {
-            log(&both, explicit);
-            log(&alone, explicit);
-        }
-        both.force_flush().unwrap();
-        let users = kept.map(|logs| {
-            let lines = lines(&logs).into_iter().filter(|line| !line.is_lifecycle());
-            lines.map(|line| line.user_id).collect::<Vec<_>>()
-        });
-        let firsts = vec![of_first.map(str::to_owned); 3];
-        assert_eq!(
-            users,
-            [firsts.clone(), firsts, vec![Some("bob".to_owned()); 3]],
-            "{batched} {of_first:?} {explicit}"
-        );
-    }
-}
-
-/// Hands on what has this body.
-#[derive(Debug)]
-struct Picky<P>(P, &'static str);
-
-impl<P: LogProcessor> LogProcessor for Picky<P> {
-    fn emit(&self, data: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        if data.body() == Some(&AnyValue::from(self.1)) {
-            self.0.emit(data, scope);
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.0.set_resource(resource);
-    }
-}
-
-#[test]
-fn law_6_a_log_that_the_first_of_two_sessions_does_not_see_is_stamped_by_the_second() {
-    let build = || Sessions::builder().with_clock(ManualClock::new(epoch())).build().unwrap();
-    let (first, second) = (build(), build());
-    let logs = CapturedLogs::default();
-    let provider = SdkLoggerProvider::builder()
-        .with_log_processor(Picky(first.log_processor(SimpleLogProcessor::new(CapturedLogs::default())), "seen"))
-        .with_log_processor(second.log_processor(SimpleLogProcessor::new(logs.clone())))
-        .build();
-    let logger = provider.logger("test");
-    for body in ["seen", "unseen"].iter().cycle().take(6) {
-        // Records that lie where the one before lay.
-        emit(&logger, body, None);
-    }
-    let ids: Vec<_> = lines(&logs).into_iter().filter(|line| !line.is_lifecycle()).map(|line| line.id).collect();
-    let of = |sessions: &Sessions| sessions.current().map(|session| session.id().to_owned());
-    assert_eq!(ids, [[of(&first), of(&second)], [of(&first), of(&second)], [of(&first), of(&second)]].concat());
 }
 
 #[test]
